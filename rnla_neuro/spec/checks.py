@@ -1,0 +1,398 @@
+"""Names of a model file: roles, variables, parameters, engine-supplied symbols, statements."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from rnla_neuro.errors import ModelError, did_you_mean, unknown
+from rnla_neuro.spec.equations import Equation, Statement, split_equations, split_statements
+from rnla_neuro.spec.expressions import CONSTANTS, FUNCTIONS, identifiers, split_call
+from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
+from rnla_neuro.spec.symbols import REDUCTIONS, engine_names, reserved_reason
+
+_KNOWN = (*CONSTANTS,)
+
+
+class Names:
+    """All names of a model, by section, and which of them something reads."""
+
+    def __init__(self, model: ModelSpec, has_gate: bool):
+        self.model = model
+        self.file = model.path.name
+        self.roles = dict(model.roles)
+        self.has_gate = has_gate
+        self.used: set[str] = set()  # parameters and engine names that something reads
+        self.used_in: dict[str, set[str]] = {}
+        self.equations: dict[str, dict[str, Equation]] = (
+            {
+                f"neuron.{part}": split_equations(spec.equations, f"{self.file}: [neuron.{part}] equations")
+                for part, spec in self.neurons().items()
+            }
+            | {
+                f"synapse.{part}": split_equations(spec.equations, f"{self.file}: [synapse.{part}] equations")
+                for part, spec in self.synapses().items()
+            }
+            | {
+                f"neuromodulator.{channel}": split_equations(
+                    spec.equations, f"{self.file}: [neuromodulator.{channel}] equations"
+                )
+                for channel, spec in model.neuromodulators.items()
+            }
+        )
+
+    def neurons(self) -> dict[str, NeuronSpec]:
+        """Neuron types by name."""
+        return {"input": self.model.input, "hidden": self.model.hidden, "action": self.model.action}
+
+    def synapses(self) -> dict[str, SynapseSpec]:
+        """Projection types by name."""
+        return {"hidden": self.model.synapse_hidden, "action": self.model.synapse_action}
+
+    def where(self, section: str, key: str) -> str:
+        """File, section and key, for messages."""
+        return f"{self.file}: [{section}] {key}"
+
+    def variables(self, section: str) -> set[str]:
+        """Variables that a section defines, group reductions included."""
+        groups = set(self.model.action.group) if section == "neuron.action" else set()
+        return set(self.equations[section]) | groups
+
+    def engine(self, place: str, section: str = "") -> dict[str, str]:
+        """Engine-supplied names at a place; a name that the section defines is not one of them."""
+        names = engine_names(place, self.roles)
+        noise = self.roles.get("noise", "")
+        own = self.variables("neuron.action")
+        if noise in own:
+            names.pop(noise + "_prev", None)
+            names.pop(noise, None)
+        else:
+            names.pop("noise", None)
+        if not self.has_gate:
+            names.pop("gate", None)
+        return {
+            name: unit for name, unit in names.items() if not section or name not in self.variables(section)
+        }
+
+    def check(self, text: str, where: str, allowed: Iterable[str], reader: str = "") -> set[str]:
+        """Refuse a name that is not allowed here; note what is read."""
+        names = identifiers(text, where)
+        allowed = set(allowed) | set(self.model.parameters)
+        for name in sorted(names - set(_KNOWN)):
+            if name in allowed:
+                continue
+            if name == "gate" and not self.has_gate:
+                raise ModelError(f"{where}: 'gate' is used, but [trial] gate is missing in {self.file}")
+            if name in FUNCTIONS:
+                raise ModelError(f"{where}: {name!r} is a function and needs an argument")
+            raise ModelError(
+                f"{where}: in {' '.join(text.split())!r}: {name!r} is not a variable of this section, a parameter "
+                f"or a name that the engine supplies here;{did_you_mean(name, allowed)} allowed: "
+                f"{', '.join(sorted(allowed))}"
+            )
+        self.used |= names
+        self.used_in.setdefault(reader, set()).update(names)
+        return names
+
+
+def _check_definitions(names: Names) -> None:
+    """No variable or parameter has a reserved name, and none hides another."""
+    parameters = names.model.parameters
+    for name in parameters:
+        _refuse_reserved(name, names.where("parameters", name))
+    for section in names.equations:
+        for name, equation in names.equations[section].items():
+            where = names.where(section, f"equations, {equation.left}")
+            if not (section.startswith("synapse") and name == names.roles.get("weight")):
+                _refuse_reserved(name, where)
+            if name in parameters:
+                raise ModelError(f"{where}: {name!r} is also a parameter")
+            if name in names.model.action.group and section == "neuron.action":
+                raise ModelError(f"{where}: {name!r} is also a group reduction")
+    for name in names.model.action.group:
+        where = names.where("neuron.action", f"group.{name}")
+        _refuse_reserved(name, where)
+        if name in parameters:
+            raise ModelError(f"{where}: {name!r} is also a parameter")
+
+
+def _refuse_reserved(name: str, where: str) -> None:
+    reason = reserved_reason(name)
+    if reason:
+        raise ModelError(f"{where}: the name {name!r} is not allowed: {reason}")
+
+
+def _check_roles(names: Names) -> None:
+    """Every role points at a variable that exists, of the right type."""
+    model, roles, equations = names.model, names.roles, names.equations
+    layers = ("neuron.hidden", "neuron.action")
+    places = {
+        "voltage": layers,
+        "rate": ("neuron.input", *layers),
+        "prospective_rate": ("neuron.input", "neuron.hidden"),
+        "error": layers,
+        "prospective_error": layers,
+        "eligibility": ("synapse.hidden", "synapse.action"),
+    }
+    seen: dict[str, str] = {}
+    for role, name in roles.items():
+        if name in seen:
+            raise ModelError(
+                f"{names.where('roles', role)} = {name!r}: it has the role {seen[name]!r} already"
+            )
+        seen[name] = role
+        for section in places.get(role, ()):
+            if name not in equations[section]:
+                nearest = did_you_mean(name, equations[section])
+                raise ModelError(
+                    f"{names.where('roles', role)} = {name!r}: [{section}] defines no such variable;{nearest} "
+                    f"it defines {', '.join(equations[section]) or 'none'}"
+                )
+            if role in ("voltage", "eligibility") and not equations[section][name].is_ode:
+                raise ModelError(
+                    f"{names.where('roles', role)} = {name!r}: [{section}] must define it by an ODE, d{name}/dt = …"
+                )
+    wanted = {"current": "_post", "drive": "_post", "feedback": "_pre"}
+    targets = {roles[role] + ending: role for role, ending in wanted.items()}
+    for key in model.sums:
+        if key not in targets:
+            raise ModelError(unknown(f"sum in {names.file}: [synapse.sums]", key, targets))
+    for key, role in targets.items():
+        if key not in model.sums:
+            raise ModelError(
+                f"{names.file}: [synapse.sums]: {key!r} is missing (role {role!r} is {roles[role]!r})"
+            )
+    for role in ("current", "drive", "feedback"):
+        reason = reserved_reason(roles[role])
+        if reason:
+            raise ModelError(f"{names.where('roles', role)} = {roles[role]!r} is not allowed: {reason}")
+
+
+def _check_neurons(names: Names) -> None:
+    model, roles = names.model, names.roles
+    for part, spec in names.neurons().items():
+        section = f"neuron.{part}"
+        engine = names.engine(section, section)
+        if spec.phi is None:
+            engine.pop("phi", None)
+            engine.pop("phi_prime", None)
+        else:
+            names.check(spec.phi, names.where(section, "phi"), {roles["voltage"]}, f"{section}:phi")
+        for equation in names.equations[section].values():
+            where = names.where(section, f"equations, {equation.left}")
+            names.check(equation.text, where, names.variables(section) | set(engine), section)
+        if spec.phi is not None and "phi" not in names.used_in.get(section, set()):
+            raise ModelError(f"{names.where(section, 'phi')}: nothing in [{section}] reads phi")
+    for name, text in model.action.group.items():
+        where = names.where("neuron.action", f"group.{name}")
+        argument = _reduction(text, where, REDUCTIONS)[1]
+        allowed = names.variables("neuron.action") | set(names.engine("group"))
+        names.check(argument, where, allowed - {name}, "neuron.action")
+
+
+def _reduction(text: str, where: str, kinds: Iterable[str], count: int = 1) -> tuple[str, str]:
+    """Split ``softmax(g*u)`` into kind and argument."""
+    call = split_call(text, where)
+    if call is None or call[0] not in kinds or len(call[1]) != count:
+        forms = ", ".join(f"{kind}(…)" for kind in kinds)
+        name = call[0] if call else text
+        raise ModelError(f"{where} = {text!r}:{did_you_mean(name, kinds)} expected one of {forms}")
+    return call[0], call[1][0]
+
+
+def _check_sums(names: Names) -> None:
+    rates = set(names.equations["neuron.hidden"]) & set(names.equations["neuron.input"])
+    for key, text in names.model.sums.items():
+        ending = "_post" if key.endswith("_pre") else "_pre"
+        pool = names.variables("neuron.hidden") if ending == "_post" else rates
+        allowed = {f"{name}{ending}" for name in pool} | {names.roles["weight"]}
+        names.check(text, names.where("synapse.sums", key), allowed, "sums")
+
+
+def _plastic_names(names: Names, part: str) -> set[str]:
+    """Names that an equation of a projection may use."""
+    layer = f"neuron.{part}"
+    post = names.variables(layer) | {names.roles["current"], names.roles["drive"]}
+    if part == "hidden":
+        post |= {names.roles["feedback"]}
+    elif "noise" in names.roles:
+        post |= {names.roles["noise"]}
+    pre = set(names.equations["neuron.hidden"]) & set(names.equations["neuron.input"])
+    own = set(names.equations[f"synapse.{part}"]) | {names.roles["weight"]}
+    return own | {f"{name}_post" for name in post} | {f"{name}_pre" for name in pre}
+
+
+def _pulse_names(names: Names) -> set[str]:
+    return {
+        name
+        for channel in names.model.neuromodulators
+        for name in names.equations[f"neuromodulator.{channel}"]
+    }
+
+
+def _check_synapses(names: Names) -> None:
+    weight = names.roles["weight"]
+    for part, spec in names.synapses().items():
+        section = f"synapse.{part}"
+        allowed = _plastic_names(names, part) | set(names.engine("synapse")) | _pulse_names(names)
+        for equation in names.equations[section].values():
+            where = names.where(section, f"equations, {equation.left}")
+            names.check(equation.text, where, allowed, section)
+        for channel, text in spec.on_event.items():
+            if channel not in names.model.neuromodulators:
+                what = f"neuromodulator channel in {names.file}: [{section}] on_event"
+                raise ModelError(unknown(what, channel, names.model.neuromodulators))
+            _check_update(names, section, channel, text)
+        if not spec.on_event and weight not in names.equations[section]:
+            raise ModelError(
+                f"{names.file}: [{section}]: nothing changes {weight!r}; add on_event.reward or d{weight}/dt"
+            )
+        for trace in set(names.equations[section]) - {weight}:
+            if trace not in names.used_in[section + ":events"] | _others(names, section, trace):
+                raise ModelError(f"{names.file}: [{section}] equations: nothing reads {trace!r}")
+        for key, text in (("initial", spec.initial), ("initial_bias", spec.initial_bias)):
+            names.check(text, names.where(section, key), names.engine("initial"), section)
+
+
+def _others(names: Names, section: str, trace: str) -> set[str]:
+    """Names read by the equations of a section other than the trace's own."""
+    return set().union(
+        *(
+            identifiers(equation.text, section)
+            for name, equation in names.equations[section].items()
+            if name != trace
+        )
+    )
+
+
+def _check_update(names: Names, section: str, channel: str, text: str) -> None:
+    where = names.where(section, f"on_event.{channel}")
+    own = set(names.equations[section])
+    weight = names.roles["weight"]
+    spec = names.model.neuromodulators[channel]
+    assigned = {statement.name for statement in split_statements(spec.on_event, where)}
+    values = own | assigned | set(spec.initial) | set(names.equations[f"neuromodulator.{channel}"])
+    allowed = values | {weight} | set(names.engine("on_event"))
+    for statement in split_statements(text, where):
+        if statement.name not in own | {weight}:
+            raise ModelError(
+                f"{where}: {str(statement)!r}: {unknown('variable', statement.name, own | {weight})}"
+            )
+        names.check(statement.text, where, allowed, section + ":events")
+
+
+def _check_neuromodulators(names: Names) -> None:
+    for channel, spec in names.model.neuromodulators.items():
+        section = f"neuromodulator.{channel}"
+        pulses = names.equations[section]
+        for equation in pulses.values():
+            where = names.where(section, f"equations, {equation.left}")
+            names.check(
+                equation.text, where, set(pulses) | set(names.engine("neuromodulator")) - {"R"}, section
+            )
+        for name, text in spec.initial.items():
+            where = names.where(section, f"initial.{name}")
+            _refuse_reserved(name, where)
+            names.check(text, where, {"n"}, section)
+        _check_order(names, section, split_statements(spec.on_event, names.where(section, "on_event")))
+
+
+def _check_order(names: Names, section: str, statements: list[Statement]) -> None:
+    """A variable is read only after it has a value, and each state variable is used."""
+    channel = section.removeprefix("neuromodulator.")
+    initial = set(names.model.neuromodulators[channel].initial)
+    known = initial | set(names.equations[section])
+    where = names.where(section, "on_event")
+    engine = set(names.engine("neuromodulator"))
+    for statement in statements:
+        _refuse_reserved(statement.name, where)
+        if statement.name in names.model.parameters:
+            raise ModelError(
+                f"{where}: {str(statement)!r} changes the parameter {statement.name!r}; it is a constant"
+            )
+        if statement.op != "=" and statement.name not in known:
+            raise ModelError(
+                f"{where}: {str(statement)!r}: {statement.name!r} has no value yet; "
+                f"add initial.{statement.name} to [{section}]"
+            )
+        names.check(statement.text, where, known | engine, f"{section}:events")
+        known.add(statement.name)
+    readers = [names.used_in.get(f"{section}:events", set())]
+    readers += [
+        names.used_in.get(f"synapse.{part}{end}", set())
+        for part in ("hidden", "action")
+        for end in ("", ":events")
+    ]
+    for name in sorted(known):
+        if not any(name in reader for reader in readers):
+            raise ModelError(f"{names.file}: [{section}]: nothing reads {name!r}")
+
+
+def _check_exploration(names: Names) -> None:
+    spec, roles = names.model.exploration, names.roles
+    names.check(spec.scale, names.where("exploration", "scale"), set(), "exploration")
+    if spec.tau is not None:
+        names.check(spec.tau, names.where("exploration", "tau"), {"T", "dt"}, "exploration")
+    where = names.where("exploration", "policy")
+    names.check(_reduction(spec.policy, where, ("softmax",))[1], where, {roles["drive"], "n"}, "exploration")
+    where = names.where("exploration", "decision")
+    argument = _reduction(spec.decision, where, ("argmax",))[1]
+    call = split_call(argument, where)
+    if call is not None and call[0] == "lowpass":
+        if len(call[1]) != 2:
+            raise ModelError(f"{where} = {spec.decision!r}: lowpass takes an expression and a time constant")
+        argument = call[1][0]
+        names.check(call[1][1], where, {"T", "dt"}, "exploration")
+    allowed = names.variables("neuron.action") | {roles["drive"], roles.get("noise", roles["drive"]), "n"}
+    names.check(argument, where, allowed, "exploration")
+
+
+def _check_read(names: Names, read_by_values: set[str]) -> None:
+    """Everything in the file is read by something: a line without effect is a mistake."""
+    for name in names.model.parameters:
+        if name not in names.used and name not in read_by_values:
+            raise ModelError(f"{names.where('parameters', name)}: nothing reads this parameter")
+    if names.has_gate and "gate" not in names.used:
+        raise ModelError(f"{names.where('trial', 'gate')}: no equation uses gate; remove the key or use it")
+    plastic = {
+        name for reader, read in names.used_in.items() if reader.startswith("synapse") for name in read
+    }
+    for section in ("neuron.input", "neuron.hidden", "neuron.action"):
+        read = names.used_in.get(section, set()) | names.used_in["exploration"] | names.used_in["sums"]
+        for name in names.variables(section) - set(names.roles.values()):
+            if name not in read and f"{name}_post" not in plastic and f"{name}_pre" not in plastic:
+                raise ModelError(f"{names.file}: [{section}]: nothing reads {name!r}")
+
+
+def check_names(model: ModelSpec, has_gate: bool, read_by_values: set[str]) -> None:
+    """Check roles and every name that a model uses.
+
+    Args:
+        model: The model, not yet checked.
+        has_gate: Whether [trial] sets gate.
+        read_by_values: Parameters that other parameters or [trial] refer to.
+
+    Raises:
+        ModelError: The message names file, section and key, what is allowed, and the nearest known name.
+    """
+    names = Names(model, has_gate)
+    _check_definitions(names)
+    _check_roles(names)
+    _check_neurons(names)
+    _check_sums(names)
+    _check_synapses(names)
+    _check_neuromodulators(names)
+    _check_exploration(names)
+    _check_read(names, read_by_values)
+
+
+def gated(model: ModelSpec) -> bool:
+    """Return whether a projection of the model uses the gate."""
+    texts: Mapping[str, str] = {
+        "hidden": model.synapse_hidden.equations,
+        "action": model.synapse_action.equations,
+    }
+    return any(
+        "gate" in identifiers(equation.text, part)
+        for part, text in texts.items()
+        for equation in split_equations(text, part).values()
+    )

@@ -1,0 +1,98 @@
+"""Splits the multi-line strings of a model file into equations and statements."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from rnla_neuro.errors import ModelError
+
+_ODE = re.compile(r"d(?P<name>[A-Za-z_]\w*)\s*/\s*dt$")
+_NAME = re.compile(r"[A-Za-z_]\w*$")
+_STATEMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*(?P<op>\+=|-=|\*=|/=|=)(?!=)\s*(?P<text>.+)$", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Equation:
+    """One line of Brian2 equations: ``dX/dt = text : unit`` (is_ode) or ``X = text : unit``."""
+
+    name: str
+    text: str
+    unit: str
+    is_ode: bool
+
+    @property
+    def left(self) -> str:
+        """The left side as written."""
+        return f"d{self.name}/dt" if self.is_ode else self.name
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One assignment of an event: ``name op text`` with op one of ``=``, ``+=``, ``-=``, ``*=``, ``/=``."""
+
+    name: str
+    op: str
+    text: str
+
+    def __str__(self) -> str:
+        """Return the statement as written."""
+        return f"{self.name} {self.op} {self.text}"
+
+
+def _lines(text: str) -> list[str]:
+    """Logical lines: comments removed, lines with an open bracket joined, ``;`` separates."""
+    lines: list[str] = []
+    depth = 0
+    for raw in text.splitlines():
+        line = raw.split("#", 1)[0].strip()
+        if not line:
+            continue
+        if depth:
+            lines[-1] += " " + line
+        else:
+            lines.append(line)
+        depth += line.count("(") - line.count(")")
+    return [part.strip() for line in lines for part in line.split(";") if part.strip()]
+
+
+def split_equations(text: str, where: str) -> dict[str, Equation]:
+    """Split Brian2 equations; the result keeps the order of the file.
+
+    Raises:
+        ModelError: A line is not ``dX/dt = … : unit`` or ``X = … : unit``, or a name appears twice.
+    """
+    result: dict[str, Equation] = {}
+    for line in _lines(text):
+        body, colon, unit = line.rpartition(":")
+        left, equals, right = body.partition("=")
+        ode = _ODE.match(left.strip())
+        name = ode["name"] if ode else left.strip()
+        if not colon or not equals or not right.strip() or not _NAME.match(name):
+            raise ModelError(
+                f"{where}: {line!r} is not an equation; expected 'dX/dt = expression : unit' or "
+                "'X = expression : unit' (unit 1 if dimensionless)"
+            )
+        if name in result:
+            raise ModelError(f"{where}: {name!r} is defined twice")
+        if "(" in unit:
+            raise ModelError(
+                f"{where}: {line!r}: flags such as {unit[unit.index('(') :].strip()!r} are not allowed"
+            )
+        result[name] = Equation(name, right.strip(), unit.strip(), bool(ode))
+    return result
+
+
+def split_statements(text: str, where: str) -> list[Statement]:
+    """Split the statements of an event, in order.
+
+    Raises:
+        ModelError: A line is not an assignment.
+    """
+    result = []
+    for line in _lines(text):
+        match = _STATEMENT.match(line)
+        if not match:
+            raise ModelError(f"{where}: {line!r} is not a statement; expected 'x = …', 'x += …' or 'x -= …'")
+        result.append(Statement(match["name"], match["op"], match["text"].strip()))
+    return result

@@ -1,0 +1,222 @@
+"""Reads a model file: TOML, completeness, parameters, names, roles, units."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rnla_neuro.errors import ModelError, unknown
+from rnla_neuro.spec.checks import check_names
+from rnla_neuro.spec.model import (
+    ExplorationSpec,
+    ModelSpec,
+    NeuromodulatorSpec,
+    NeuronSpec,
+    SynapseSpec,
+)
+from rnla_neuro.spec.parameters import TRIAL_KEYS, apply_overrides, as_text, make_parameters, make_trial
+from rnla_neuro.spec.symbols import HOLDS, LAWS, ROLES
+from rnla_neuro.spec.units import check_units_cached
+
+Table = dict[str, Any]
+
+
+class _Section:
+    """One table of the file, with what its messages need."""
+
+    def __init__(self, file: str, name: str, table: Any):
+        self.file, self.name = file, name
+        if not isinstance(table, dict):
+            raise ModelError(f"{file}: [{name}] is {table!r}, not a section with keys")
+        self.table: Table = table
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}: [{self.name}]" if self.name else self.file
+
+    def keys(self, required: tuple[str, ...], optional: tuple[str, ...] = ()) -> None:
+        """Refuse unknown and missing keys."""
+        what = f"key in {self.where}" if self.name else f"section in {self.file}"
+        for key in self.table:
+            if key not in required and key not in optional:
+                raise ModelError(unknown(what, key, [*required, *optional]))
+        for key in required:
+            if key not in self.table:
+                raise ModelError(f"{self.where}: {key!r} is missing; required: {', '.join(required)}")
+
+    def sub(self, key: str) -> _Section:
+        return _Section(self.file, f"{self.name}.{key}" if self.name else key, self.table[key])
+
+    def text(self, key: str, default: str | None = None) -> str:
+        value = self.table.get(key, default)
+        if not isinstance(value, str) or (not value.strip() and default is None):
+            raise ModelError(f"{self.where} {key} = {value!r} is not a text")
+        return value
+
+    def texts(self, key: str) -> dict[str, str]:
+        """A sub-table of texts, empty if absent."""
+        if key not in self.table:
+            return {}
+        section = self.sub(key)
+        return {name: section.text(name) for name in section.table}
+
+    def expressions(self) -> dict[str, str]:
+        return {key: as_text(value, f"{self.where} {key}") for key, value in self.table.items()}
+
+
+def _neuron(section: _Section, required: tuple[str, ...], optional: tuple[str, ...]) -> NeuronSpec:
+    section.keys(required, optional)
+    phi = section.text("phi") if "phi" in section.table else None
+    return NeuronSpec(phi, section.text("equations"), section.texts("group"))
+
+
+def _synapse(section: _Section) -> SynapseSpec:
+    section.keys(("initial", "initial_bias", "equations"), ("on_event",))
+    return SynapseSpec(
+        section.text("equations"),
+        section.texts("on_event"),
+        as_text(section.table["initial"], f"{section.where} initial"),
+        as_text(section.table["initial_bias"], f"{section.where} initial_bias"),
+    )
+
+
+def _neuromodulator(section: _Section) -> NeuromodulatorSpec:
+    section.keys(("on_event",), ("equations", "initial"))
+    initial = section.sub("initial").expressions() if "initial" in section.table else {}
+    return NeuromodulatorSpec(section.text("equations", ""), section.text("on_event"), initial)
+
+
+def _exploration(section: _Section) -> ExplorationSpec:
+    section.keys(("law", "policy", "decision"), ("hold", "scale", "tau"))
+    law = section.text("law")
+    if law not in LAWS:
+        raise ModelError(f"{section.where} law: {unknown('exploration law', law, LAWS)}")
+    needed = {"none": (), "ornstein-uhlenbeck": ("hold", "scale", "tau")}.get(law, ("hold", "scale"))
+    for key in ("hold", "scale", "tau"):
+        if key in needed and key not in section.table:
+            raise ModelError(f"{section.where}: {key!r} is missing; law {law!r} needs {', '.join(needed)}")
+        if key not in needed and key in section.table:
+            raise ModelError(
+                f"{section.where} {key}: law {law!r} does not use it; it uses {needed or 'nothing'}"
+            )
+    hold = section.text("hold", HOLDS[law])
+    if hold != HOLDS[law]:
+        raise ModelError(f"{section.where} hold = {hold!r}: law {law!r} allows {HOLDS[law]!r}")
+    scale = as_text(section.table.get("scale", "0"), f"{section.where} scale")
+    tau = as_text(section.table["tau"], f"{section.where} tau") if "tau" in section.table else None
+    return ExplorationSpec(law, hold, scale, tau, section.text("policy"), section.text("decision"))
+
+
+def _roles(section: _Section, law: str) -> dict[str, str]:
+    optional = ("noise",) if law == "none" else ()
+    section.keys(tuple(role for role in ROLES if role not in optional), optional)
+    return {role: section.text(role) for role in section.table}
+
+
+def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = None) -> ModelSpec:
+    """Read a model from its text; everything is checked except the units of the equations.
+
+    Args:
+        text: The TOML text.
+        path: Where it comes from, for messages.
+        overrides: Expressions that replace parameters or times of [trial].
+
+    Raises:
+        ModelError: The text is not a complete, consistent model.
+        ConfigError: An override has an unknown name or a wrong unit.
+    """
+    file = path.name
+    try:
+        root = _Section(file, "", tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ModelError(f"{file}: not valid TOML: {error}") from None
+    root.keys(("model", "parameters", "trial", "neuron", "synapse", "neuromodulator", "exploration", "roles"))
+    head = root.sub("model")
+    head.keys(("name", "kind", "summary"), ("source",))
+    if head.text("kind") != "rate":
+        raise ModelError(f"{head.where} kind: {unknown('kind of model', head.text('kind'), ['rate'])}")
+    trial_section = root.sub("trial")
+    trial_section.keys(("T", "dt", "decision"), ("ramp", "gate"))
+    trial = {key: trial_section.expressions()[key] for key in TRIAL_KEYS if key in trial_section.table}
+    parameters = root.sub("parameters").expressions()
+    values = apply_overrides(file, parameters, trial, overrides or {})
+    neuron, synapse, channels = root.sub("neuron"), root.sub("synapse"), root.sub("neuromodulator")
+    neuron.keys(("input", "hidden", "action"))
+    synapse.keys(("sums", "hidden", "action"))
+    if not channels.table:
+        raise ModelError(f"{file}: [neuromodulator] has no channel; add [neuromodulator.reward]")
+    exploration = _exploration(root.sub("exploration"))
+    sums = synapse.sub("sums")
+    model = ModelSpec(
+        name=head.text("name"),
+        kind=head.text("kind"),
+        summary=head.text("summary"),
+        source=head.text("source", ""),
+        path=path,
+        parameters=make_parameters(values, parameters),
+        trial=make_trial(values),
+        input=_neuron(neuron.sub("input"), ("equations",), ()),
+        hidden=_neuron(neuron.sub("hidden"), ("phi", "equations"), ()),
+        action=_neuron(neuron.sub("action"), ("equations",), ("phi", "group")),
+        sums={key: sums.text(key) for key in sums.table},
+        synapse_hidden=_synapse(synapse.sub("hidden")),
+        synapse_action=_synapse(synapse.sub("action")),
+        neuromodulators={name: _neuromodulator(channels.sub(name)) for name in channels.table},
+        exploration=exploration,
+        roles=_roles(root.sub("roles"), exploration.law),
+        text=text,
+        overrides=dict(overrides or {}),
+    )
+    check_names(model, has_gate="gate" in trial, read_by_values=values.read)
+    return model
+
+
+def _find(name_or_path: str | Path) -> Path:
+    from rnla_neuro import resources
+
+    name = str(name_or_path)
+    if isinstance(name_or_path, Path) or "/" in name or name.endswith(".toml"):
+        path = Path(name).expanduser()
+        if not path.is_file():
+            raise ModelError(f"model file {name!r} does not exist")
+        return path
+    folder = resources.models_dir()
+    path = folder / f"{name}.toml"
+    if not path.is_file():
+        message = unknown("model", name, available_models())
+        raise ModelError(
+            f"{message}; a model file of your own is given by its path, for example ./{name}.toml"
+        )
+    return path
+
+
+def available_models() -> tuple[str, ...]:
+    """Names of the packaged models, sorted."""
+    from rnla_neuro import resources
+
+    return tuple(sorted(path.stem for path in resources.models_dir().glob("*.toml")))
+
+
+def load_model(name_or_path: str | Path, overrides: Mapping[str, str] | None = None) -> ModelSpec:
+    """Load and check a model file.
+
+    Args:
+        name_or_path: Name of a packaged model (``"rate_nla"``), or the path of a file (anything with a
+            ``/`` or ending in ``.toml``).
+        overrides: Expressions that replace parameters or times of [trial], for example
+            ``{"eta": "0.1", "T": "50*ms"}``; ``"50ms"`` is understood too.
+
+    Raises:
+        ModelError: No such model, or the file is incomplete, inconsistent or has wrong units.
+        ConfigError: An override has an unknown name or a wrong unit.
+    """
+    path = _find(name_or_path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"model file {str(path)!r} cannot be read: {error}") from None
+    model = parse_model(text, path, overrides)
+    check_units_cached(model)
+    return model
