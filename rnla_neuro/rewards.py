@@ -360,7 +360,7 @@ class RewardChannel:
         if len(wrong):
             first = wrong[0]
             raise TaskError(
-                f"{self.name} {value[first]} for agent {who[first]} at t = {t:g} s: it must be a finite number"
+                f"{self.name} {value[first]} for agent {who[first]} at t = {t:g} s: it must be finite"
             )
 
 

@@ -1,0 +1,153 @@
+"""What a run was asked to do, with which versions, on which machine: ``config.toml`` of a run folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from rnla_neuro.errors import RunFolderError
+
+FORMAT: Final = 1
+_PACKAGES: Final = ("rnla_neuro", "numpy", "scipy", "gymnasium", "brian2", "sympy", "scikit-learn", "numba")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What determines the result of a run, apart from the versions of the packages.
+
+    Attributes:
+        task: Name of the task, environment id, or path of a table.
+        model: Name or path of the model.
+        learner: ``r-nla``, ``node-perturbation``, ``reinforce`` or ``backprop``.
+        backend: Which engine ran it.
+        seeds: One an agent.
+        iterations: Decisions asked for, an agent.
+        hidden: Neurons of the hidden layers.
+        reward_delay: As `RewardDelay.parse` reads it.
+        freeze_hidden: Whether only the action layer learned.
+        precision: ``float32`` or ``float64``.
+        overrides: Parameters of the model that were set by hand.
+        task_options: Further options of the task.
+        data_sha256: Hash of the user's table, empty for our tasks.
+        model_text: The whole model file; it stands in ``model.toml``.
+    """
+
+    task: str
+    model: str
+    learner: str
+    backend: str
+    seeds: tuple[int, ...]
+    iterations: int
+    hidden: tuple[int, ...] = ()
+    reward_delay: str = "none"
+    freeze_hidden: bool = False
+    precision: str = "float64"
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    task_options: Mapping[str, Any] = field(default_factory=dict)
+    data_sha256: str = ""
+    model_text: str = field(default="", repr=False)
+
+    def sha256(self, versions: Mapping[str, str]) -> str:
+        """Return the hash over all settings, the model's text and the versions of the packages.
+
+        Two runs with the same hash give the same result, to the bit, on one machine.
+        """
+        canonical = json.dumps([plain(asdict(self)), dict(versions)], sort_keys=True, default=str)
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def versions_in_use() -> dict[str, str]:
+    """Return the versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    if "rnla_neuro" not in found:  # run from a source tree that is not installed
+        from rnla_neuro import __version__
+
+        found["rnla_neuro"] = __version__
+    return found
+
+
+def config_text(config: RunConfig) -> str:
+    """Write the configuration as TOML."""
+    import tomli_w
+
+    versions = versions_in_use()
+    settings = plain(asdict(config))
+    del settings["model_text"]
+    about = {
+        "run": {
+            "format": FORMAT,
+            "sha256": config.sha256(versions),
+            "created": datetime.now(UTC).replace(microsecond=0),
+        },
+        "settings": _without_none(settings),
+        "versions": versions,
+        "machine": {
+            "system": platform.system(),
+            "processor": platform.machine(),
+            "cores": len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1,
+        },
+    }
+    return tomli_w.dumps(about)
+
+
+def read_config(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
+    """Read config.toml and model.toml."""
+    path = folder / "config.toml"
+    try:
+        about = tomllib.loads(path.read_text(encoding="utf-8"))
+        version = about["run"]["format"]
+        settings = dict(about["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{path} is not the configuration of a run, or corrupted: {error!r}") from error
+    if not isinstance(version, int) or version > FORMAT:
+        raise RunFolderError(
+            f"{folder} has the run format {version}, and this version of rnla_neuro reads up to {FORMAT}: "
+            "update rnla_neuro"
+        )
+    model = folder / "model.toml"
+    settings["model_text"] = model.read_bytes().decode() if model.exists() else ""  # line ends as they are
+    try:
+        known = {one.name for one in fields(RunConfig)}
+        config = RunConfig(**{name: value for name, value in settings.items() if name in known})
+        config = replace(config, seeds=tuple(config.seeds), hidden=tuple(config.hidden))
+    except TypeError as error:
+        raise RunFolderError(f"{path}: the settings are incomplete: {error}") from error
+    return config, about
+
+
+def plain(value: Any) -> Any:
+    """Turn numpy values, tuples and NaN into what JSON and TOML can say."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.ndarray | np.generic):
+        return plain(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value
+
+
+def _without_none(value: Any) -> Any:
+    """Leave out what has no value: TOML cannot say it."""
+    if isinstance(value, Mapping):
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
+    return value
