@@ -1,0 +1,1 @@
+"""Model files: reading, checking, and the proof of the form that an engine solves."""

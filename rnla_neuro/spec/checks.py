@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from rnla_neuro.errors import ModelError, did_you_mean, unknown
 from rnla_neuro.spec.equations import Equation, Statement, split_equations, split_statements
@@ -85,8 +85,8 @@ class Names:
             if name in FUNCTIONS:
                 raise ModelError(f"{where}: {name!r} is a function and needs an argument")
             raise ModelError(
-                f"{where}: in {' '.join(text.split())!r}: {name!r} is not a variable of this section, a parameter "
-                f"or a name that the engine supplies here;{did_you_mean(name, allowed)} allowed: "
+                f"{where}: in {' '.join(text.split())!r}: {name!r} is not a variable of this section, "
+                f"a parameter or a name that the engine supplies here;{did_you_mean(name, allowed)} allowed: "
                 f"{', '.join(sorted(allowed))}"
             )
         self.used |= names
@@ -144,12 +144,13 @@ def _check_roles(names: Names) -> None:
             if name not in equations[section]:
                 nearest = did_you_mean(name, equations[section])
                 raise ModelError(
-                    f"{names.where('roles', role)} = {name!r}: [{section}] defines no such variable;{nearest} "
-                    f"it defines {', '.join(equations[section]) or 'none'}"
+                    f"{names.where('roles', role)} = {name!r}: [{section}] defines no such variable;{nearest}"
+                    f" it defines {', '.join(equations[section]) or 'none'}"
                 )
             if role in ("voltage", "eligibility") and not equations[section][name].is_ode:
                 raise ModelError(
-                    f"{names.where('roles', role)} = {name!r}: [{section}] must define it by an ODE, d{name}/dt = …"
+                    f"{names.where('roles', role)} = {name!r}: [{section}] must define it by an ODE, "
+                    f"d{name}/dt = …"
                 )
     wanted = {"current": "_post", "drive": "_post", "feedback": "_pre"}
     targets = {roles[role] + ending: role for role, ending in wanted.items()}
@@ -247,7 +248,7 @@ def _check_synapses(names: Names) -> None:
                 f"{names.file}: [{section}]: nothing changes {weight!r}; add on_event.reward or d{weight}/dt"
             )
         for trace in set(names.equations[section]) - {weight}:
-            if trace not in names.used_in[section + ":events"] | _others(names, section, trace):
+            if trace not in names.used_in.get(section + ":events", set()) | _others(names, section, trace):
                 raise ModelError(f"{names.file}: [{section}] equations: nothing reads {trace!r}")
         for key, text in (("initial", spec.initial), ("initial_bias", spec.initial_bias)):
             names.check(text, names.where(section, key), names.engine("initial"), section)
@@ -383,16 +384,3 @@ def check_names(model: ModelSpec, has_gate: bool, read_by_values: set[str]) -> N
     _check_neuromodulators(names)
     _check_exploration(names)
     _check_read(names, read_by_values)
-
-
-def gated(model: ModelSpec) -> bool:
-    """Return whether a projection of the model uses the gate."""
-    texts: Mapping[str, str] = {
-        "hidden": model.synapse_hidden.equations,
-        "action": model.synapse_action.equations,
-    }
-    return any(
-        "gate" in identifiers(equation.text, part)
-        for part, text in texts.items()
-        for equation in split_equations(text, part).values()
-    )

@@ -13,7 +13,7 @@ import sympy as sp
 
 from rnla_neuro.spec.derive_plasticity import derive_modulators, derive_traces
 from rnla_neuro.spec.equations import Equation, split_equations
-from rnla_neuro.spec.expressions import parse, split_call
+from rnla_neuro.spec.expressions import split_call
 from rnla_neuro.spec.form import DecisionRule, EquilibriumForm, GroupReduction
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec
 from rnla_neuro.spec.proof import Scope, derivative, equal, number, refuse, symbol
@@ -48,9 +48,17 @@ class _Deriver:
         self.model = model
         self.file = model.path.name
         self.names = _Names(
-            roles["voltage"], roles["prospective_rate"], roles["rate"], roles["error"], roles["prospective_error"],
-            roles["current"], roles["drive"], roles["feedback"], roles.get("noise", "noise_bar"), roles["weight"],
-        )  # fmt: skip
+            u=roles["voltage"],
+            r=roles["prospective_rate"],
+            rbar=roles["rate"],
+            ebar=roles["error"],
+            err=roles["prospective_error"],
+            current=roles["current"],
+            drive=roles["drive"],
+            feedback=roles["feedback"],
+            noise=roles.get("noise", "noise_bar"),
+            weight=roles["weight"],
+        )
         self.parameters = {name: parameter.value for name, parameter in model.parameters.items()}
         self.parameters |= {"T": model.trial.duration, "dt": model.trial.dt}
         names = self.names
@@ -76,7 +84,7 @@ class _Deriver:
     # ---- what all layers share -------------------------------------------------------------------
 
     def rate_function(self, scope: Scope, spec: NeuronSpec) -> tuple[sp.Expr, sp.Expr]:
-        """phi and phi_prime as written out functions of the file's voltage."""
+        """Return phi and phi_prime as written out functions of the file's voltage."""
         if spec.phi is None:
             return sp.Integer(0), sp.Integer(0)
         u = self.names.u
@@ -87,11 +95,11 @@ class _Deriver:
         return phi, derivative(phi, symbol(u))
 
     def time_constant(self, scope: Scope) -> sp.Expr:
-        """tau of the voltage, from the coefficient of the input current."""
+        """Return tau of the voltage, from the coefficient of the input current."""
         names = self.names
         key = f"equations, d{names.u}/dt"
         gain = sp.diff(scope.right(names.u), symbol(names.current))
-        form = f"d{names.u}/dt = ({names.current} - {names.u} + {names.err} [+ noise])/tau with one time constant tau"
+        form = f"d{names.u}/dt = ({names.current} - {names.u} + {names.err} [+ noise])/tau"
         if gain == 0:
             raise scope.refuse(key, f"term '{names.current}' is missing; expected {form}")
         scope.only(key, gain, self.parameters, f"expected {form}")
@@ -118,7 +126,7 @@ class _Deriver:
     def check_prospective_rate(
         self, scope: Scope, tau: sp.Expr, rate: sp.Expr, slope: sp.Expr | None
     ) -> None:
-        """R = rbar + tau d rbar/dt, by the chain rule or by the change over the last step."""
+        """Prove r = rbar + tau d rbar/dt, by the chain rule or by the change over the last step."""
         names = self.names
         key = f"equations, {names.r}"
         actual = scope.right(names.r).xreplace({symbol(names.rbar): rate})
@@ -197,7 +205,7 @@ class _Deriver:
         parsed: dict[str, GroupReduction] = {}
         for name, text in specs.items():
             call = split_call(text, f"{self.file}: [neuron.action] group.{name}")
-            assert call is not None  # noqa: S101 - the loader has checked it
+            assert call is not None  # the loader has checked it
             key = f"group.{name}"
             argument = scope.parse(call[1][0], key).xreplace({symbol(names.rbar): rate})
             scope.only(
@@ -225,7 +233,7 @@ class _Deriver:
         tau = self.time_constant(scope)
         values = [number(value, self.parameters) for value in (tau_hidden, tau)]
         if values[0] != values[1]:
-            reason = f"the time constant {tau} = {values[1]} s differs from {tau_hidden} = {values[0]} s of [neuron.hidden]"
+            reason = f"tau is {tau} = {values[1]} s, but {tau_hidden} = {values[0]} s in [neuron.hidden]"
             raise scope.refuse(f"equations, d{names.u}/dt", reason)
         noise, lowpass = self.action_noise(scope, tau)
         self.check_prospective_error(scope, tau)
@@ -281,7 +289,7 @@ class _Deriver:
         text = self.model.exploration.decision
         where = f"{self.file}: [exploration] decision"
         call = split_call(text, where)
-        assert call is not None  # noqa: S101 - the loader has checked it
+        assert call is not None  # the loader has checked it
         inner, tau = split_call(call[1][0], where), None
         argument = call[1][0]
         if inner is not None and inner[0] == "lowpass":
@@ -307,7 +315,7 @@ class _Deriver:
         spec = self.model.exploration
         scope = Scope(self.file, "exploration", {}, ())
         call = split_call(spec.policy, f"{self.file}: [exploration] policy")
-        assert call is not None  # noqa: S101 - the loader has checked it
+        assert call is not None  # the loader has checked it
         argument = scope.parse(call[1][0], "policy").xreplace(self.canonical)
         if spec.law == "gumbel" and decision == DecisionRule(symbol("u"), None) and not lowpass:
             # The maximum of drive + Gumbel noise is distributed as the softmax of drive/scale, exactly.
@@ -353,8 +361,3 @@ def derive_form(model: ModelSpec) -> EquilibriumForm:
         BackendError: It has not; the message names file, section, equation and term.
     """
     return _Deriver(model).form()
-
-
-def parse_constant(text: str, where: str, parameters: dict[str, float]) -> float:
-    """Evaluate an expression of parameters, for example the scale of the exploration."""
-    return number(parse(text, where, {name: symbol(name) for name in parameters}), parameters)

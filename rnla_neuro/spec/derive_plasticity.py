@@ -35,7 +35,7 @@ class _Projection:
         self.entries: dict[tuple[int, int], float] = {}
 
     def _post_names(self, rate: sp.Expr) -> dict[str, sp.Expr]:
-        """The form's symbols for the postsynaptic variables; a rate that is a function of u is written out."""
+        """Return the form's symbols of postsynaptic variables; a rate that is a function of u is written out."""
         roles = self.model.roles
         given: dict[str, sp.Expr] = {
             roles["voltage"] + "_post": symbol("u"),
@@ -57,7 +57,8 @@ class _Projection:
         """Prove one trace; return its row of A and note its sources."""
         key, right = self.key(name), self.scope.right(name)
         symbols = [symbol(trace) for trace in self.traces]
-        form = f"d{name}/dt = (linear in the traces) + [gate*](function of {', '.join(self._written())})*{self.rate_pre}"
+        post = ", ".join(self._written())
+        form = f"d{name}/dt = (linear in the traces) + [gate*](function of {post})*{self.rate_pre}"
         row_of_a = []
         for trace in symbols:
             coefficient = sp.diff(right, trace)

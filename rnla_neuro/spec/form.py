@@ -38,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Update:
-    """What an event does to a projection: ``w += sum_k gains[k] * trace_k``, then ``trace_k = 0`` where reset.
+    """What an event does to a projection: ``w += sum_k gains[k]*trace_k``, then ``trace_k = 0`` where reset.
 
     A gain may use the channel's variables and ``R``, parameters, ``t`` (seconds), ``trial`` (decisions made
     before) and ``credit`` (weight of the credited trial in the eligibility trace).

@@ -23,8 +23,8 @@ def symbol(name: str) -> sp.Symbol:
 def refuse(file: str, where: str, reason: str) -> BackendError:
     """Word the refusal of a model that the equilibrium backend does not solve."""
     return BackendError(
-        f"the equilibrium backend cannot run {file}: {where}: {reason}; a backend that integrates the equations "
-        "step by step (--backend brian2) is not bound to this form"
+        f"the equilibrium backend cannot run {file}: {where}: {reason}; Brian2 integrates other forms step by "
+        "step (rnla_neuro.to_brian2)"
     )
 
 

@@ -50,8 +50,10 @@ ENGINE_SYMBOLS: tuple[EngineSymbol, ...] = (
     EngineSymbol("<rate>_prev", "1", "<rate> one step earlier", _NEURON),
     EngineSymbol("gate", "1", "1 during the last [trial] gate before the decision, else 0", ("synapse",)),
     EngineSymbol("R", "1", "value of the event, for example the reward", ("neuromodulator", *_EVENT)),
-    EngineSymbol("trial", "1", "decisions made so far by this agent", ("neuromodulator", *_EVENT)),
-    EngineSymbol("credit", "1", "weight of the rewarded decision in the eligibility trace", _EVENT),
+    EngineSymbol("trial", "1", "decisions made so far by this agent", ("neuromodulator", "synapse", *_EVENT)),
+    EngineSymbol(
+        "credit", "1", "weight of the rewarded decision in the eligibility trace", ("synapse", *_EVENT)
+    ),
     EngineSymbol(
         "n",
         "1",

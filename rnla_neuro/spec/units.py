@@ -37,10 +37,7 @@ def check_units_cached(model: ModelSpec) -> None:
         ) from None
     if mark.exists():
         return
-    try:  # TEMPORARY until the file exists
-        from rnla_neuro_backends.brian2_units import check_units
-    except ModuleNotFoundError:
-        return
+    from rnla_neuro_backends.brian2_units import check_units
 
     check_units(model)
     try:
