@@ -188,8 +188,8 @@ class RecordWriter:
         if any(value.shape != shape for value in values) or len(shape) > 2 or shape[:1] != self._shape:
             shapes = {name: value.shape for name, value in zip(self._names, values, strict=True)}
             raise RunFolderError(
-                f"records of shape {shapes}: each column needs one value for each of {len(self._seeds)} seeds, "
-                "or an array of (seeds, iterations)"
+                f"records of shape {shapes}: each column needs one value for each of the {len(self._seeds)} "
+                "seeds, or an array of (seeds, iterations)"
             )
 
     def _accept_columns(self, records: Mapping[str, ArrayLike], values: list[Any]) -> list[Any]:

@@ -262,7 +262,7 @@ class RewardChannel:
             value = np.full(who.shape, value)
         if not 0.0 <= t < math.inf:
             raise ConfigError(f"rewards sent at t = {t} s: the time must be finite and not negative")
-        if not math.isfinite(value.dot(value)):  # cheaper than looking at each, on the way of every trial
+        if not math.isfinite(sum(value.tolist())):  # for few agents cheaper than looking at each in numpy
             self._refuse_not_finite(who, t, value)
         if self._random:
             self._waiting.append(_Sent(math.nan, who, t + self._draw(agents is None, who), value))
