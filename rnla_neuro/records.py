@@ -112,7 +112,7 @@ class RecordWriter:
             RunFolderError: Other columns than at the first call, a wrong shape, or the disk is full.
         """
         row = self._row
-        if tuple(records) == self._names:  # the way of every trial: as few calls as can be
+        if records and tuple(records) == self._names:  # the way of every trial: as few calls as can be
             for i, value in enumerate(records.values()):
                 if not isinstance(value, np.ndarray) or value.shape != self._shape:
                     break
