@@ -121,7 +121,7 @@ class RecordWriter:
                 self._commit()
                 return
         values = [np.asarray(value) for value in records.values()]
-        if tuple(records) != self._names:
+        if not records or tuple(records) != self._names:
             values = self._accept_columns(records, values)
         self._check_shapes(values)
         for k in range(values[0].shape[1] if values[0].ndim == 2 else 1):

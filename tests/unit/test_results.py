@@ -178,18 +178,16 @@ def test_a_run_that_forgets_to_finish_counts_as_failed(tmp_path: Path) -> None:
     assert Results.load(tmp_path / "run").message == "the run ended without a summary"
 
 
-KILLED = """
-    import os, signal, sys
-    sys.path.insert(0, {root!r})
-    from tests.unit import test_results as t
-    from pathlib import Path
-    run = t.write(Path(sys.argv[1]), 23)
-    {end}
+BEGINNING = """
+import os, signal, sys
+from pathlib import Path
+from tests.unit import test_results as t
+run = t.write(Path(sys.argv[1]), 23)
 """
 
 
 def child(path: Path, end: str) -> subprocess.CompletedProcess[str]:
-    code = textwrap.dedent(KILLED).format(root=str(ROOT), end=end)
+    code = BEGINNING + textwrap.dedent(end)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", code, str(path)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -204,7 +202,7 @@ def test_a_killed_process_loses_nothing_but_the_iteration_under_way(tmp_path: Pa
     for part in (tmp_path / "run" / "records").glob("*.parquet"):
         assert pq.read_table(part).num_rows == 30  # readable without us
     with (tmp_path / "run" / "records" / "journal.bin").open("r+b") as journal:
-        journal.truncate(os.path.getsize(journal.name) - 5)  # killed in the middle of a write
+        journal.truncate(Path(journal.name).stat().st_size - 5)  # killed in the middle of a write
     check(Results.load(tmp_path / "run"), 22)
 
 
@@ -220,7 +218,7 @@ def test_a_kill_between_a_part_and_its_journal_doubles_nothing(tmp_path: Path) -
 
 def test_a_full_disk_is_named_and_the_earlier_records_stay(tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk: the operating system refuses in the same place."""
-    end = textwrap.dedent("""
+    end = """
     import resource
     from rnla_neuro.errors import RunFolderError
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
@@ -230,10 +228,8 @@ def test_a_full_disk_is_named_and_the_earlier_records_stay(tmp_path: Path) -> No
                 run.append(t.rows(k))
     except RunFolderError as error:
         print(k, error)
-    """)
-    ended = child(
-        tmp_path / "run", end.replace("\n", "\n    ").replace("    ", "", 1).replace("\n    ", "\n")
-    )
+    """
+    ended = child(tmp_path / "run", end)
     assert ended.returncode == 0, ended.stderr
     number, message = ended.stdout.split(" ", 1)
     assert message.startswith("no space left to write")
