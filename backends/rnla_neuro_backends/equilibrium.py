@@ -1,0 +1,340 @@
+"""Backend `equilibrium`: the moving equilibrium of rate models, exact in time and fast.
+
+On the trajectory of the prospective dynamics u = W r̄ + ē(u) + ξ̄ holds at every instant (SCIENCE 1), so a
+trial is solved only at the instants that something reads. See docs/equilibrium.md.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rnla_neuro.backend import Backend, Capabilities
+from rnla_neuro.errors import ConfigError
+from rnla_neuro.events import EventBatch
+from rnla_neuro.network import (
+    GainBound,
+    NetworkSpec,
+    gain_bound,
+    nudging_slope,
+    refuse_strong_nudging,
+    steepest_rate,
+)
+from rnla_neuro.seeding import streams
+from rnla_neuro.simulation import FloatArray, IntArray, Simulation
+from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_functions
+from rnla_neuro_backends.moving_equilibrium.columns import Columns, input_coefficients, plan
+from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler
+from rnla_neuro_backends.moving_equilibrium.core import (
+    Call,
+    Core,
+    CoreSettings,
+    Recording,
+    modulator_state,
+)
+from rnla_neuro_backends.moving_equilibrium.exploration import make_exploration
+
+CoreName = Literal["auto", "native", "numpy"]
+WATCH_EVERY = 500  # trials between two looks at the gain bound while weights grow
+RTOL = {"float64": 1e-9, "float32": 1e-5}
+
+
+class StrongNudgingWarning(UserWarning):
+    """Weights have grown until the equilibrium is no longer guaranteed to be unique."""
+
+
+class NoCompilerWarning(UserWarning):
+    """There is no C++ compiler: the numpy core runs instead, with the same results, slower."""
+
+
+class EquilibriumSimulation(Simulation):
+    """A agents on the moving equilibrium; see `Simulation` for the protocol.
+
+    Args:
+        network: What to simulate.
+        core: ``native`` (generated C++), ``numpy``, or ``auto``: native where there is a compiler.
+        start: ``equilibrium``, or ``rest``: all voltages start at 0, and the mismatch decays with tau_m.
+        rtol: Relative accuracy of the errors at which sweeps end; default by precision.
+        max_sweeps: Sweeps after which convergence is judged.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        core: CoreName = "auto",
+        start: Literal["equilibrium", "rest"] = "equilibrium",
+        rtol: float | None = None,
+        max_sweeps: int = 200,
+    ) -> None:
+        form, trial = network.form, network.model.trial
+        self.network = network
+        self.n_agents, self.sizes = len(network.seeds), network.sizes
+        self.channels = tuple(m.channel for m in form.modulators)
+        self.trial_duration, self.decision_time = trial.duration, trial.decision
+        self.delivered = 0
+        settings = CoreSettings(
+            form=form,
+            sizes=network.sizes,
+            n_agents=self.n_agents,
+            precision=network.precision,
+            plastic=network.plastic,
+            dt=trial.dt,
+            credit=network.credit,
+            rtol=RTOL[network.precision] if rtol is None else rtol,
+            max_sweeps=max_sweeps,
+        )
+        self.core_name, self._core = _make_core(settings, core)
+        for target, drawn in zip(self._core.state.weights, network.initial_weights(), strict=True):
+            target[...] = drawn
+        self._set_modulators(settings)
+        rngs = [streams(seed).exploration for seed in network.seeds]
+        self._exploration = make_exploration(network.model.exploration, form, rngs, network.sizes[-1])
+        self._input_rate = compile_expression(form.input_rate, ("x",), form.parameters)
+        self._phi, _ = rate_functions(form)
+        self._action = ActionLayer(form)
+        self._plans: dict[tuple[bool, int, bool, float], tuple[Columns, FloatArray]] = {}
+        self.decisions = 0
+        self._last_input: FloatArray = np.zeros((self.n_agents, network.sizes[0]))
+        self._start = start
+        self._clock, self._waited = 0.0, True  # until when the network has been advanced
+        self._sweeps: FloatArray = np.zeros(self.n_agents)
+        self._warned = False
+        self._nudging, self._steepest = nudging_slope(form, network.sizes[-1]), steepest_rate(form)
+        self.bound = self._look_at_gain()
+        refuse_strong_nudging(self.bound, network.model)
+
+    def _set_modulators(self, settings: CoreSettings) -> None:
+        n = {"n": float(self.sizes[-1]), **settings.form.parameters}
+        index = {name: k for k, name in enumerate(modulator_state(settings.form))}
+        for m in settings.form.modulators:
+            for variable, expr in zip(m.variables, m.initial, strict=True):
+                value = compile_expression(expr, (), n)()
+                self._core.state.modulators[:, index[(m.channel, variable)]] = value
+
+    # ---- trials -------------------------------------------------------------------------------------
+    def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
+        """Run one trial up to its decision; see `Simulation.decide`.
+
+        Args:
+            observation: Held input, shape (A, n_in), or S samples of a signal over the trial, linearly
+                interpolated, shape (A, S, n_in).
+            events: Events up to the decision.
+            label: Ignored: the network learns from reward.
+        """
+        return self._run(observation, events, record=False)[0]
+
+    def decide_recorded(self, observation: FloatArray, events: EventBatch) -> tuple[IntArray, Recording]:
+        """Run one trial as `decide` does, solving and returning every step."""
+        action, recording = self._run(observation, events, record=True)
+        assert recording is not None
+        return action, recording
+
+    def _run(
+        self, observation: FloatArray, events: EventBatch, record: bool
+    ) -> tuple[IntArray, Recording | None]:
+        signal = observation[:, None, :] if observation.ndim == 2 else observation
+        expected = (self.n_agents, self.sizes[0])
+        if signal.ndim != 3 or (signal.shape[0], signal.shape[2]) != expected:
+            raise ConfigError(
+                f"observation of shape {observation.shape}: expected {expected}, or with samples in time "
+                f"({expected[0]}, S, {expected[1]})"
+            )
+        if self.decisions == 0 and self._start == "rest":
+            self._start_at_rest(signal[:, 0])
+        rest = bool(self._core.state.mismatch.any())
+        columns, coefficients = self._plan(signal.shape[1], record or rest)
+        basis = signal
+        if coefficients.shape[1] > signal.shape[1]:
+            basis = np.concatenate([self._last_input[:, None, :], signal], axis=1)
+        start = (self.decisions + self.skipped) * self.trial_duration
+        call = Call(
+            columns=columns,
+            coefficients=coefficients,
+            basis=self._input_rate(basis),
+            noise=self._exploration.columns(columns),
+            t0=self._clock,
+            trial=self.decisions,
+            events=events,
+            record=record,
+        )
+        outcome = self._core.advance(call)
+        self._after(signal, outcome.delivered, outcome.sweeps, rest)
+        action = np.argmax(outcome.decision, axis=1)
+        if not record:
+            return action, None
+        return action, Recording(start + columns.time, noise=call.noise, **outcome.recording)
+
+    def _after(self, signal: FloatArray, delivered: int, sweeps: IntArray, rest: bool) -> None:
+        self._last_input = signal[:, -1]
+        self._clock, self._waited = self.next_decision, False
+        self.decisions += 1
+        self.delivered += delivered
+        self._sweeps = sweeps.astype(np.float64)
+        mismatch = self._core.state.mismatch
+        if rest and np.abs(mismatch).max() < 1e-14:
+            mismatch[...] = 0.0
+        if self.decisions % WATCH_EVERY == 0:
+            self._look_at_gain()
+
+    def _plan(self, samples: int, full: bool) -> tuple[Columns, FloatArray]:
+        start = self.next_decision - self.decision_time
+        gap = start - self._clock if self._waited else 0.0
+        key = (self._waited, samples, full, gap)
+        if key not in self._plans:
+            trial, form = self.network.model.trial, self.network.form
+            columns = plan(trial, form, first=self._waited, sampled=samples > 1, full=full, gap=gap)
+            linear = self._input_rate(np.array([0.0, 1.0, 2.0]))
+            coefficients = np.ascontiguousarray(input_coefficients(columns, trial, samples))
+            if not np.array_equal(linear, [0.0, 1.0, 2.0]) and (coefficients % 1.0).any():
+                raise ConfigError(
+                    f"model {self.network.model.name!r}: ramps and sampled signals need the input rate rbar = x"
+                )
+            self._plans[key] = columns, coefficients
+        return self._plans[key]
+
+    def _start_at_rest(self, observation: FloatArray) -> None:
+        rate, offsets = self._input_rate(observation), []
+        for w in self._core.state.weights:
+            u = np.einsum("aij,aj->ai", w[:, :, :-1], rate) + w[:, :, -1]
+            offsets.append(-u)
+            rate = self._phi(np.zeros_like(u))  # the voltages are 0, whatever the drive
+        self._core.state.mismatch[...] = np.concatenate(offsets, axis=1)
+
+    def finish(self, events: EventBatch) -> None:
+        """Let the network idle, its gate shut, until the last event has been applied."""
+        nothing = np.zeros(0)
+        empty = Columns(nothing, nothing, np.zeros(0, np.int64), np.zeros(0, np.int64))
+        shape = (self.n_agents, 0, self.sizes[-1])
+        basis = np.zeros((self.n_agents, 1, self.sizes[0]))
+        call = Call(empty, np.zeros((0, 1)), basis, np.zeros(shape), self._clock, self.decisions, events)
+        self.delivered += self._core.advance(call).delivered
+        if len(events):
+            self._clock = max(self._clock, float(events.time.max()))
+        self._waited = True
+        self.skip_past(self._clock)
+
+    def _look_at_gain(self) -> GainBound:
+        self.bound = gain_bound(self._core.state.weights, self._nudging, self._steepest)
+        if self.bound.value >= 1.0 and self.decisions and not self._warned:
+            self._warned = True
+            norms = ", ".join(f"{x:.3g}" for x in self.bound.layer_norms)
+            warnings.warn(
+                f"after {self.decisions} trials the weights of agent {self.bound.agent} (norms {norms}) have grown "
+                f"until b (1 + sum ‖W phi'‖²) = {self.bound.value:.3g} ≥ 1: the equilibrium may no longer be unique; "
+                "a smaller beta gives room and costs nothing",
+                StrongNudgingWarning,
+                stacklevel=3,
+            )
+        return self.bound
+
+    # ---- reading ------------------------------------------------------------------------------------
+    def _drive(self, observation: FloatArray) -> FloatArray:
+        """Return the drive of the action layer without nudging and noise, shape (A, B, n_out)."""
+        rate = np.broadcast_to(self._input_rate(observation), (self.n_agents, *observation.shape))
+        u = rate
+        for k, w in enumerate(self._core.state.weights):
+            u = np.matmul(rate, w[:, :, :-1].transpose(0, 2, 1)) + w[:, None, :, -1]
+            if k < len(self.sizes) - 2:
+                rate = self._phi(u)
+        return u
+
+    def predict(self, observation: FloatArray) -> IntArray:
+        """Return greedy actions (A, B): the decision without exploration, in the limit of weak nudging."""
+        drive = self._drive(observation)
+        return np.argmax(self._action.decision(drive, drive, np.zeros_like(drive)), axis=2)
+
+    def policy(self, observation: FloatArray) -> FloatArray:
+        """Return the probabilities of the exploring policy, shape (A, B, n_out)."""
+        return np.asarray(self._action.policy(self._drive(observation)), dtype=np.float64)
+
+    def weights(self) -> list[FloatArray]:
+        """Return copies of the weights."""
+        return [w.astype(np.float64) for w in self._core.state.weights]
+
+    def set_weights(self, weights: list[FloatArray]) -> None:
+        """Replace the weights; the gain is checked again.
+
+        Raises:
+            ConfigError: Shapes do not fit the network.
+        """
+        for k, (target, new) in enumerate(zip(self._core.state.weights, weights, strict=True)):
+            if target.shape != np.shape(new):
+                raise ConfigError(f"weights {k} have shape {np.shape(new)}, expected {target.shape}")
+            target[...] = new
+        refuse_strong_nudging(self._look_at_gain(), self.network.model)
+
+    def traces(self) -> list[FloatArray]:
+        """Return copies of the traces, one array (A, n_trace, n_post, n_pre + 1) a projection."""
+        self._core.settle()
+        return [z.astype(np.float64) for z in self._core.state.traces]
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return a copy of everything that changes."""
+        self._core.settle()
+        exploration = {f"exploration.{k}": v for k, v in self._exploration.state().items()}
+        clock = np.array([self.decisions, self.skipped, self.delivered, self._waited, self._clock])
+        return {**self._core.state.copy(), **exploration, "clock": clock, "last_input": self._last_input.copy()}
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from a state that `state` returned, to the bit."""
+        self._core.settle()
+        self._core.state.restore(state)
+        prefix = "exploration."
+        self._exploration.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        self.decisions, self.skipped, self.delivered = (int(v) for v in state["clock"][:3])
+        self._waited, self._clock = bool(state["clock"][3]), float(state["clock"][4])
+        self._last_input = state["last_input"].copy()
+
+    def diagnostics(self) -> dict[str, FloatArray]:
+        """Return the sweeps of the last trial and the neuromodulators' variables, each of shape (A,)."""
+        names = modulator_state(self.network.form)
+        values = self._core.state.modulators
+        return {"sweeps": self._sweeps} | {f"{c}.{v}": values[:, k].copy() for k, (c, v) in enumerate(names)}
+
+    def close(self) -> None:
+        """Free the compiled engine."""
+        self._core.close()
+
+
+def _make_core(settings: CoreSettings, name: CoreName) -> tuple[str, Core]:
+    if name not in ("auto", "native", "numpy"):
+        raise ConfigError(f"core {name!r}: allowed are auto, native, numpy")
+    if name == "auto" and find_compiler() is None:
+        warnings.warn(
+            "no C++ compiler found (tried $CXX, c++, g++, clang++): the numpy core runs, with the same results "
+            "but slower; install a C++ compiler such as g++",
+            NoCompilerWarning,
+            stacklevel=4,
+        )
+        name = "numpy"
+    if name == "numpy":
+        from rnla_neuro_backends.moving_equilibrium.reference import ReferenceCore
+
+        return "numpy", ReferenceCore(settings)
+    from rnla_neuro_backends.moving_equilibrium.native import NativeCore
+
+    return "native", NativeCore(settings)
+
+
+class EquilibriumBackend(Backend):
+    """See the module."""
+
+    name = "equilibrium"
+    summary = "moving equilibrium of rate models: whole trials at once, exact in time, the reference"
+    capabilities = Capabilities(
+        kinds=("rate",),
+        precisions=("float64", "float32"),
+        options=("core", "start", "rtol", "max_sweeps"),
+    )
+
+    def build(self, network: NetworkSpec, **options: Any) -> EquilibriumSimulation:
+        """Build a simulation; options are those of `EquilibriumSimulation`."""
+        self.check(network, options)
+        return EquilibriumSimulation(network, **options)
+
+
+BACKEND = EquilibriumBackend()
+__all__ = ["BACKEND", "EquilibriumBackend", "EquilibriumSimulation", "NoCompilerWarning", "StrongNudgingWarning"]

@@ -1,0 +1,1 @@
+"""The pieces of the `equilibrium` backend: columns, exploration, and two cores (numpy, generated C++)."""

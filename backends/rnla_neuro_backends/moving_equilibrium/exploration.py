@@ -1,0 +1,233 @@
+"""Exploration noise of the action layer, as it appears in the voltage (noise_bar).
+
+Every agent draws from its own generator, in blocks, so that what it sees depends on its seed alone.
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rnla_neuro.spec.form import EquilibriumForm
+from rnla_neuro.spec.model import ExplorationSpec
+from rnla_neuro_backends.moving_equilibrium.columns import Columns
+
+FloatArray = npt.NDArray[np.float64]
+BLOCK = 256
+
+
+class _Draws:
+    """Blocks of draws of one law, one generator an agent; restorable to the bit."""
+
+    def __init__(self, law: str, rngs: list[np.random.Generator], shape: tuple[int, ...]) -> None:
+        self._law, self._rngs, self._shape = law, rngs, shape
+        self._block_states = [rng.bit_generator.state for rng in rngs]
+        self._at = BLOCK
+        self._block: FloatArray = np.empty((BLOCK, len(rngs), *shape))
+
+    def _draw(self) -> None:
+        self._block_states = [rng.bit_generator.state for rng in self._rngs]
+        for a, rng in enumerate(self._rngs):
+            size = (BLOCK, *self._shape)
+            if self._law == "gumbel":  # zero mean: a common shift would act on the homeostasis alone
+                self._block[:, a] = rng.gumbel(size=size) - np.euler_gamma
+            else:
+                self._block[:, a] = rng.standard_normal(size)
+        self._at = 0
+
+    def next(self) -> FloatArray:
+        if self._at == BLOCK:
+            self._draw()
+        self._at += 1
+        return self._block[self._at - 1]  # type: ignore[no-any-return]
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        exhausted = self._at == BLOCK
+        states = [r.bit_generator.state for r in self._rngs] if exhausted else self._block_states
+        text = json.dumps(states, default=int).encode()
+        return {"generators": np.frombuffer(text, dtype=np.uint8).copy(), "at": np.array(self._at)}
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        states = json.loads(state["generators"].tobytes().decode())
+        for rng, saved in zip(self._rngs, states, strict=True):
+            rng.bit_generator.state = saved
+        at = int(state["at"])
+        self._block_states, self._at = states, BLOCK
+        if at < BLOCK:
+            self._draw()
+            self._at = at
+
+
+class Exploration(ABC):
+    """Noise of the action layer; `columns` gives it for the columns of a call."""
+
+    @abstractmethod
+    def columns(self, columns: Columns) -> FloatArray:
+        """Return noise_bar for each column, shape (A, C, n_out)."""
+
+    @abstractmethod
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return a copy of the state."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from a copy of the state."""
+
+
+class Silence(Exploration):
+    """No exploration."""
+
+    def __init__(self, n_agents: int, n_out: int) -> None:
+        self._shape = (n_agents, n_out)
+
+    def columns(self, columns: Columns) -> FloatArray:
+        """Return zeros, shape (A, C, n_out)."""
+        return np.zeros((self._shape[0], len(columns), self._shape[1]))
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return nothing: silence has no state."""
+        return {}
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Accept the empty state."""
+
+
+class HeldExploration(Exploration):
+    """A value held for a trial: prospective (in the voltage at once) or through the membrane's low-pass."""
+
+    def __init__(
+        self, law: str, scale: float, rngs: list[np.random.Generator], n_out: int, tau: float | None
+    ) -> None:
+        self._scale, self._tau = scale, tau
+        self._draws = _Draws(law, rngs, (n_out,))
+        self._value: FloatArray = np.zeros((len(rngs), n_out))
+        self._bar = np.zeros_like(self._value)
+
+    def columns(self, columns: Columns) -> FloatArray:
+        """Return noise_bar for each column, shape (A, C, n_out)."""
+        old, new = self._value, self._scale * self._draws.next()
+        self._value = new
+        if self._tau is None:
+            if len(columns) == 1:
+                return new[:, None, :]
+            return np.where(columns.before[None, :, None], old[:, None, :], new[:, None, :])
+        out = np.empty((old.shape[0], len(columns), old.shape[1]))
+        for c, d in enumerate(columns.duration):
+            target = old if columns.before[c] else new
+            middle, whole = np.exp(-0.5 * d / self._tau), np.exp(-d / self._tau)
+            out[:, c] = target + (self._bar - target) * middle
+            self._bar = target + (self._bar - target) * whole
+        return out
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return a copy of the state."""
+        return {"value": self._value.copy(), "bar": self._bar.copy(), **self._draws.state()}
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from a copy of the state."""
+        self._value, self._bar = state["value"].copy(), state["bar"].copy()
+        self._draws.restore(state)
+
+
+class OrnsteinUhlenbeck(Exploration):
+    """An Ornstein-Uhlenbeck process, sampled exactly at the columns (no error in dt).
+
+    With a low-pass, (xi, xi_bar) is a linear system driven by white noise; its exact transition over any
+    gap has a mean from the matrix exponential and a covariance from the stationary one:
+    ``S - F S F^T``.
+    """
+
+    def __init__(
+        self, std: float, tau: float, rngs: list[np.random.Generator], n_out: int, tau_low: float | None
+    ) -> None:
+        self._tau, self._low = tau, tau_low
+        self._std, self._rngs, self._n_out = std, rngs, n_out
+        self._draws: _Draws | None = None
+        self._xi: FloatArray = np.zeros((2, len(rngs), n_out))
+        self._transitions: dict[float, tuple[FloatArray, FloatArray]] = {}
+        self._fresh = True
+        self._last = 0.0
+
+    def _stationary(self) -> FloatArray:
+        variance = self._std**2
+        if self._low is None:
+            return np.array([[variance, 0.0], [0.0, 0.0]])
+        cross = variance * self._tau / (self._tau + self._low)
+        return np.array([[variance, cross], [cross, cross]])
+
+    def _transition(self, gap: float) -> tuple[FloatArray, FloatArray]:
+        if gap not in self._transitions:
+            a, s = np.exp(-gap / self._tau), self._stationary()
+            if self._low is None:
+                mean = np.array([[a, 0.0], [0.0, 0.0]])
+            else:
+                b = np.exp(-gap / self._low)
+                rate = 1.0 / self._low - 1.0 / self._tau
+                pull = gap * b if abs(rate) * gap < 1e-9 else (a - b) / rate
+                mean = np.array([[a, 0.0], [pull / self._low, b]])
+            covariance = s - mean @ s @ mean.T
+            values, vectors = np.linalg.eigh(covariance)
+            root = vectors * np.sqrt(np.maximum(values, 0.0))
+            self._transitions[gap] = (mean, root)
+        return self._transitions[gap]
+
+    def columns(self, columns: Columns) -> FloatArray:
+        """Return noise_bar at the time of each solved column, shape (A, C, n_out)."""
+        noises = 1 if self._low is None else 2
+        solved = np.flatnonzero(columns.solve)
+        if self._draws is None:
+            self._draws = _Draws("gaussian", self._rngs, (noises, self._n_out))
+        out = np.zeros((len(self._rngs), len(columns), self._n_out))
+        end = np.cumsum(columns.duration)
+        middle = end - 0.5 * columns.duration
+        for c in solved:
+            normal = self._draws.next()
+            if self._fresh:
+                values, vectors = np.linalg.eigh(self._stationary())
+                mean, root = np.zeros((2, 2)), vectors * np.sqrt(np.maximum(values, 0.0))
+                self._fresh = False
+            else:
+                mean, root = self._transition(round(float(middle[c] + self._last), 12))
+            self._step(mean, root, normal, noises)
+            self._last = -float(middle[c])
+            out[:, c] = self._xi[0 if self._low is None else 1]
+        self._last += float(end[-1])
+        return out
+
+    def _step(self, mean: FloatArray, root: FloatArray, normal: FloatArray, noises: int) -> None:
+        if noises == 1:
+            self._xi[0] = mean[0, 0] * self._xi[0] + np.abs(root[0]).max() * normal[:, 0]
+            return
+        drawn = np.moveaxis(normal, 1, 0)
+        self._xi = np.tensordot(mean, self._xi, axes=1) + np.tensordot(root, drawn, axes=1)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return a copy of the state."""
+        draws = self._draws.state() if self._draws is not None else {}
+        clock = np.array([self._last, float(self._fresh)])
+        return {"xi": self._xi.copy(), "clock": clock, **draws}
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from a copy of the state."""
+        self._xi = state["xi"].copy()
+        self._last, self._fresh = float(state["clock"][0]), bool(state["clock"][1])
+        if "generators" in state:
+            self._draws = _Draws("gaussian", self._rngs, (1 if self._low is None else 2, self._n_out))
+            self._draws.restore(state)
+
+
+def make_exploration(
+    spec: ExplorationSpec, form: EquilibriumForm, rngs: list[np.random.Generator], n_out: int
+) -> Exploration:
+    """Build the exploration that the model file asks for."""
+    low = form.tau_m if form.noise_lowpass else None
+    if spec.law == "none":
+        return Silence(len(rngs), n_out)
+    if spec.law == "ornstein-uhlenbeck":
+        assert form.noise_tau is not None, "the loader demands tau for Ornstein-Uhlenbeck noise"
+        return OrnsteinUhlenbeck(form.noise_scale, form.noise_tau, rngs, n_out, low)
+    return HeldExploration(spec.law, form.noise_scale, rngs, n_out, low)

@@ -1,0 +1,92 @@
+"""Backends by name: a file of `rnla_neuro_backends` is a backend, imported when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Any
+
+from rnla_neuro.errors import BackendError, unknown
+from rnla_neuro.network import NetworkSpec
+from rnla_neuro.simulation import Simulation
+
+GROUP = "rnla_neuro.backends"
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can run; everything else it refuses by name.
+
+    Attributes:
+        kinds: Kinds of model, such as ``rate``.
+        precisions: Floating-point types of voltages and weights.
+        options: Keyword options that `Backend.build` accepts.
+    """
+
+    kinds: tuple[str, ...]
+    precisions: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+class Backend(ABC):
+    """Builds simulations from networks. A subclass sets the class attributes and implements `build`."""
+
+    name: str
+    summary: str
+    capabilities: Capabilities
+
+    def check(self, network: NetworkSpec, options: dict[str, Any]) -> None:
+        """Refuse what the backend cannot do.
+
+        Raises:
+            BackendError: It names the kind, precision or option, and what is allowed.
+        """
+        can = self.capabilities
+        if network.model.kind not in can.kinds:
+            raise BackendError(
+                f"backend {self.name!r} cannot run model {network.model.name!r} of kind {network.model.kind!r}: "
+                f"it runs {', '.join(can.kinds)}"
+            )
+        if network.precision not in can.precisions:
+            raise BackendError(
+                f"backend {self.name!r} has no precision {network.precision!r}: it has {', '.join(can.precisions)}"
+            )
+        for option in options:
+            if option not in can.options:
+                raise BackendError(unknown(f"option of backend {self.name!r}", option, can.options))
+
+    @abstractmethod
+    def build(self, network: NetworkSpec, **options: Any) -> Simulation:
+        """Build a simulation of a network."""
+
+
+def available_backends() -> list[str]:
+    """Return the names of all backends, without importing them."""
+    spec = importlib.util.find_spec("rnla_neuro_backends")
+    own = [m.name for m in pkgutil.iter_modules(spec.submodule_search_locations) if not m.ispkg] if spec else []
+    return sorted({*own, *(point.name for point in entry_points(group=GROUP))})
+
+
+def get_backend(name: str) -> Backend:
+    """Import a backend.
+
+    Raises:
+        BackendError: Unknown name (the nearest known one is given), or its file defines no backend.
+    """
+    for point in entry_points(group=GROUP):
+        if point.name == name:
+            return _instance(point.load(), name)
+    if name not in available_backends():
+        raise BackendError(unknown("backend", name, available_backends()))
+    module = importlib.import_module(f"rnla_neuro_backends.{name}")
+    return _instance(getattr(module, "BACKEND", None), name)
+
+
+def _instance(backend: object, name: str) -> Backend:
+    if not isinstance(backend, Backend):
+        raise BackendError(f"backend {name!r}: expected a module with BACKEND, an instance of Backend")
+    return backend

@@ -1,0 +1,418 @@
+"""Between a network and its environment: observations in, actions out, rewards as neuromodulatory events."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector.utils import concatenate, create_empty_array
+from numpy.typing import ArrayLike, NDArray
+
+from rnla_neuro.codec import Codec
+from rnla_neuro.errors import ConfigError, DeliveryError, RnlaError, TaskError, unknown
+from rnla_neuro.events import EventBatch
+from rnla_neuro.rewards import RewardChannel, RewardDelay
+from rnla_neuro.seeding import streams
+from rnla_neuro.vectorize import EnvironmentLike, describe, open_environment
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+_REWARD: Final = "reward"
+_MODULATORS: Final = "neuromodulators"
+_PATIENCE: Final = 200  # decisions of each agent before a reward that never varied is worth a warning
+
+
+class RewardNeverVariesWarning(UserWarning):
+    """All rewards were equal: R - ⟨R⟩ is zero and teaches nothing."""
+
+
+class StepOutcome(NamedTuple):
+    """What came of one decision of each agent.
+
+    Attributes:
+        reward: (A,) rewards.
+        terminated: (A,) the episode reached an end of its own.
+        truncated: (A,) the episode was cut off (a time limit), and its value goes on.
+        episode_return: (A,) sum of the rewards of the episode that ended; NaN where none did.
+        final_observation: (A, n_in) the encoded observation that ended an episode, in the rows where one
+            ended (other rows: the present observation); None unless some episode was truncated.
+    """
+
+    reward: FloatArray
+    terminated: BoolArray
+    truncated: BoolArray
+    episode_return: FloatArray
+    final_observation: FloatArray | None
+
+
+class EnvironmentBridge:
+    """Keeps A environments in closed loop with A agents.
+
+    Args:
+        env: A task, its name, a Gymnasium id, the path of a table, an environment (one agent), a vector
+            environment (``AutoresetMode.SAME_STEP``), or a function that makes an environment.
+        n_agents: A.
+        seeds: One seed an agent; determines its environment and its reward delays.
+        codec: How observations become inputs; None: by the observation space.
+        delay: Law of the reward's delay, or one law a channel: ``{"reward": "gamma:2,15ms"}`` (others: none).
+        trial_duration: T in seconds.
+        decision_time: When in a trial the decision falls, in seconds.
+        channels: Neuromodulators of the simulation, in its order. An environment sends others than the reward
+            as ``info["neuromodulators"] = {name: value}``.
+
+    Raises:
+        TaskError: The environment cannot be bridged.
+        ConfigError: Wrong seeds, delay, channels or times.
+
+    Attributes:
+        observation: (A, n_in) inputs for the next decision.
+        n_in: Number of inputs.
+        n_actions: Number of actions.
+        decisions: Decisions taken, all agents together.
+        episodes: Episodes ended, all agents together.
+        name: What messages call the environment.
+        task: The task, if the environment came from one.
+    """
+
+    observation: FloatArray
+
+    def __init__(
+        self,
+        env: EnvironmentLike,
+        n_agents: int = 1,
+        seeds: Sequence[int] = (0,),
+        codec: Codec | None = None,
+        delay: str | RewardDelay | Mapping[str, str | RewardDelay] = "none",
+        *,
+        trial_duration: float,
+        decision_time: float,
+        channels: Sequence[str] = (_REWARD,),
+    ) -> None:
+        if len(seeds) != n_agents:
+            raise ConfigError(f"{len(seeds)} seeds for {n_agents} agents: give each its own")
+        if not 0.0 <= decision_time <= trial_duration:
+            raise ConfigError(
+                f"the decision falls at {decision_time} s: allowed is 0 to {trial_duration} s (one trial)"
+            )
+        chances = [streams(seed) for seed in seeds]
+        self._channels = _open_channels(
+            channels, delay, n_agents, trial_duration, [c.delays for c in chances]
+        )
+        self._reward_channel = self._channels[_REWARD]
+        opened = open_environment(env, seeds)
+        self.name, self.task = opened.name, opened.task
+        self._opened = opened
+        self._env = opened.env
+        self._seeds = tuple(int(seed) for seed in seeds)
+        self.n_agents = n_agents
+        self.n_actions = int(opened.env.single_action_space.n)  # type: ignore[attr-defined]  # Discrete: checked
+        self._start = int(opened.env.single_action_space.start)  # type: ignore[attr-defined]
+        self.trial_duration, self.decision_time = float(trial_duration), float(decision_time)
+        try:
+            self.codec = Codec.for_space(opened.env.single_observation_space) if codec is None else codec
+        except TaskError as error:
+            raise TaskError(f"environment {self.name}: {error}") from None
+        self.n_in = self.codec.n_in
+        self._plain = codec is None and opened.trusted  # our observations are inputs as they are
+        self.decisions = self.episodes = 0
+        self._steps = 0
+        self._returns = np.zeros(n_agents)
+        self._no_return = np.full(n_agents, np.nan)
+        self._no_return.setflags(write=False)  # handed out at every step without an end
+        self._first_reward = np.nan
+        self._watching = True
+        self._reset([chance.environment for chance in chances])
+
+    @property
+    def rewards_sent(self) -> int:
+        """Events sent so far, all channels and agents together."""
+        return sum(channel.sent for channel in self._channels.values())
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the neuromodulator channels, in the simulation's order."""
+        return tuple(self._channels)
+
+    @property
+    def observation_space(self) -> gym.Space[Any]:
+        """Observation space of one environment."""
+        return self._env.single_observation_space
+
+    @property
+    def action_start(self) -> int:
+        """The environment's first action; networks count from 0."""
+        return self._start
+
+    def labels(self) -> IntArray | None:
+        """Return the right action of each agent for the present observation, (A,), if the task knows it."""
+        return self._label
+
+    def step(self, actions: ArrayLike, t: float | None = None) -> StepOutcome:
+        """Take one action an agent, and send what it is rewarded with.
+
+        Args:
+            actions: (A,) whole numbers from 0 to n_actions - 1.
+            t: Biological time of the decision in seconds; None: that of the next trial.
+
+        Raises:
+            TaskError: The environment failed, or gave a reward or an observation that is not finite.
+            ConfigError: `actions` are not one valid action an agent.
+        """
+        chosen = self._checked_actions(actions)
+        if t is None:
+            t = self._steps * self.trial_duration + self.decision_time
+        self._steps += 1
+        try:
+            raw, reward, terminated, truncated, info = self._env.step(chosen)
+        except Exception as error:  # whatever a user's environment raises
+            raise self._failed("step", error) from error
+        self.decisions += self.n_agents
+        rewards = np.asarray(reward, dtype=np.float64)
+        try:
+            self._reward_channel.send(None, t, rewards)
+        except RnlaError as error:
+            raise self._failed("step", error) from error
+        if _MODULATORS in info or _MODULATORS in info.get("final_info", ()):
+            self._send_modulators(info, t)
+        self.observation = self._encoded(raw)
+        self._label = self._read_label(info)
+        final = None
+        if self._opened.trusted:  # ours: every step is an episode, and ends of its own
+            self.episodes += self.n_agents
+            episode_return = rewards
+        else:
+            ended = terminated | truncated
+            episode_return = self._count_episodes(rewards, ended)
+            if truncated.any():
+                final = self._final_observation(info, ended)
+        if self._watching:
+            self._watch_rewards(rewards)
+        return StepOutcome(rewards, terminated, truncated, episode_return, final)
+
+    def events(self, until: float) -> EventBatch:
+        """Hand out all events that arrive up to the biological time `until` (seconds), each once."""
+        if len(self._channels) == 1:
+            return self._reward_channel.due(until)
+        return EventBatch.merge([channel.due(until) for channel in self._channels.values()])
+
+    def drain(self) -> EventBatch:
+        """Hand out all events that are still under way, after the last trial."""
+        return EventBatch.merge([channel.drain() for channel in self._channels.values()])
+
+    def check_delivered(self, delivered: int, decisions: int | None = None) -> None:
+        """Compare what was sent with what arrived.
+
+        Args:
+            delivered: Events that the simulation applied, all agents together.
+            decisions: Decisions that it took, all agents together; None: not compared.
+
+        Raises:
+            DeliveryError: They differ.
+        """
+        for name, channel in self._channels.items():
+            if channel.under_way:
+                raise DeliveryError(
+                    f"channel {name!r}: {channel.under_way} of {channel.sent} events are still under way; "
+                    "drain() hands them out"
+                )
+        if delivered != self.rewards_sent:
+            raise DeliveryError(
+                f"environment {self.name}: {self.rewards_sent} events were sent "
+                f"({', '.join(f'{name}: {channel.sent}' for name, channel in self._channels.items())}), "
+                f"but the simulation applied {delivered}"
+            )
+        if decisions is not None and decisions != self.decisions:
+            raise DeliveryError(
+                f"environment {self.name}: it was given {self.decisions} decisions, "
+                f"but the simulation took {decisions}"
+            )
+
+    def close(self) -> None:
+        """Close the environment, if the bridge made it."""
+        if self._opened.owned:
+            self._env.close()
+
+    def __enter__(self) -> EnvironmentBridge:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _reset(self, seeds: list[int]) -> None:
+        """Start the first episodes; what their infos send arrives at the start of biological time."""
+        try:
+            # A vector environment of another make takes one number for all its members.
+            raw, info = self._env.reset(seed=seeds if self._opened.seeds_each else seeds[0])  # type: ignore[arg-type]
+        except Exception as error:  # whatever a user's environment raises
+            raise self._failed("reset", error) from error
+        self.observation = self._encoded(raw)
+        self._label = self._read_label(info)
+        if _MODULATORS in info:
+            self._send_modulators(info, 0.0)
+
+    def _checked_actions(self, actions: ArrayLike) -> IntArray:
+        chosen = np.asarray(actions)
+        if chosen.shape != (self.n_agents,) or chosen.dtype.kind not in "iu":
+            raise ConfigError(
+                f"actions of shape {chosen.shape} and type {chosen.dtype}: "
+                f"give one whole number to each of {self.n_agents} agents"
+            )
+        chosen = chosen.astype(np.int64, copy=False)
+        if chosen.view(np.uint64).max() >= self.n_actions:  # negative ones are huge as unsigned numbers
+            raise ConfigError(f"actions {chosen.tolist()}: allowed are 0 to {self.n_actions - 1}")
+        return chosen + self._start if self._start else chosen
+
+    def _encoded(self, raw: Any) -> FloatArray:
+        """Encode observations, and refuse what no network can take."""
+        if self._plain:
+            return raw  # type: ignore[no-any-return]  # (A, n_in) float64, finite, never written again
+        # A copy: an environment may write the next observation into the same memory.
+        inputs = np.array(self.codec.encode(raw), dtype=np.float64)
+        if inputs.shape != (self.n_agents, self.n_in):
+            raise TaskError(
+                f"environment {self.name}: the codec {type(self.codec).__name__} made inputs of shape "
+                f"{inputs.shape}; needed is ({self.n_agents}, {self.n_in})"
+            )
+        wrong = np.argwhere(~np.isfinite(inputs))
+        if len(wrong):
+            agent, k = wrong[0].tolist()
+            raise TaskError(
+                f"environment {self.name}, agent {agent} (seed {self._seeds[agent]}): input {k} "
+                f"is {inputs[agent, k]} after step {self._steps}; it must be a finite number"
+            )
+        return inputs
+
+    def _read_label(self, info: Mapping[str, Any]) -> IntArray | None:
+        label = info.get("label")
+        if label is None:
+            return None
+        if self._opened.trusted:
+            return label  # type: ignore[no-any-return]  # ours: (A,) int64, all agents
+        known = info.get("_label")
+        values = np.asarray(label)
+        if values.shape != (self.n_agents,) or values.dtype.kind not in "iu":
+            return None  # a word of the environment's own, not a right action
+        if known is not None and not np.all(known):
+            return None
+        values = values.astype(np.int64) - self._start
+        return values if ((values >= 0) & (values < self.n_actions)).all() else None
+
+    def _send_modulators(self, info: Mapping[str, Any], t: float) -> None:
+        """Send the neuromodulators of the infos: of steps that ended an episode, then of all others.
+
+        An agent whose episode ended has a second info, of the reset in the same step; it may send too.
+        """
+        for source in (info.get("final_info", {}), info):
+            sent = source.get(_MODULATORS)
+            if sent is None:
+                continue
+            if not isinstance(sent, Mapping):
+                raise TaskError(
+                    f"environment {self.name}: info['{_MODULATORS}'] must be a dict of name: number, "
+                    f"and is {type(sent).__name__}"
+                )
+            for name, values in sent.items():
+                if f"_{name}" in sent:  # Gymnasium's pairs: values and the mask of those who gave one
+                    self._send_modulator(name, values, np.asarray(sent[f"_{name}"]), t)
+
+    def _send_modulator(self, name: str, values: Any, mask: BoolArray, t: float) -> None:
+        if name == _REWARD:
+            raise TaskError(
+                f"environment {self.name}: info['{_MODULATORS}'] has {_REWARD!r}, "
+                "which step() returns already"
+            )
+        if name not in self._channels:
+            raise TaskError(
+                f"environment {self.name} sends a neuromodulator that the model does not have: "
+                + unknown("neuromodulator", name, self._channels)
+            )
+        agents = np.flatnonzero(mask)
+        try:
+            numbers = np.asarray(values)[agents].astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise TaskError(
+                f"environment {self.name}: neuromodulator {name!r} must be a number: {describe(error)}"
+            ) from error
+        try:
+            self._channels[name].send(agents, t, numbers)
+        except RnlaError as error:
+            raise self._failed("step", error) from error
+
+    def _count_episodes(self, rewards: FloatArray, ended: BoolArray) -> FloatArray:
+        """Add up rewards, and return the sums of the episodes that ended, NaN where none did."""
+        returns = self._returns
+        returns += rewards
+        n_ended = int(np.count_nonzero(ended))
+        if n_ended == 0:
+            return self._no_return
+        self.episodes += n_ended
+        self._returns = np.where(ended, 0.0, returns)
+        return np.where(ended, returns, np.nan) if n_ended < self.n_agents else returns
+
+    def _final_observation(self, info: Mapping[str, Any], ended: BoolArray) -> FloatArray:
+        """Encode the observations that ended episodes, which the reset has replaced."""
+        final = self.observation.copy()
+        space = self._env.single_observation_space
+        for agent in np.flatnonzero(ended).tolist():
+            room: Any = create_empty_array(space, 1)
+            one = concatenate(space, [info["final_obs"][agent]], room)
+            final[agent] = self.codec.encode(one)[0]
+        return final
+
+    def _watch_rewards(self, rewards: FloatArray) -> None:
+        """Warn, once, of rewards that were all equal for a good while."""
+        if self._steps == 1:
+            self._first_reward = float(rewards[0])
+        if (rewards != self._first_reward).any():
+            self._watching = False
+        elif self._steps >= _PATIENCE and self.episodes >= 2:
+            self._watching = False
+            warnings.warn(
+                f"environment {self.name}: all {self.decisions} rewards so far were {self._first_reward:g}. "
+                "A reward that never varies cannot teach through R - <R>, which is then zero: what is needed "
+                "is a critic, or a reward that says which decision was good",
+                RewardNeverVariesWarning,
+                stacklevel=3,
+            )
+
+    def _failed(self, call: str, error: Exception) -> RnlaError:
+        """Name the environment, the step and the seeds; an error that does so already is passed on."""
+        if isinstance(error, TaskError) and self.name in str(error) and "seed" in str(error):
+            return error
+        seeds = ", ".join(str(seed) for seed in self._seeds)
+        text = str(error) if isinstance(error, RnlaError) else describe(error)
+        return TaskError(
+            f"environment {self.name} (seeds {seeds}): {call} failed at step {self._steps}: {text}"
+        )
+
+
+def _open_channels(
+    names: Sequence[str],
+    delay: str | RewardDelay | Mapping[str, str | RewardDelay],
+    n_agents: int,
+    trial_duration: float,
+    rngs: Sequence[np.random.Generator],
+) -> dict[str, RewardChannel]:
+    """Make one channel a neuromodulator; each draws its delays from a stream of its own."""
+    if _REWARD not in names or len(set(names)) < len(names):
+        raise ConfigError(f"channels {list(names)}: {_REWARD!r} must be among them, and each but once")
+    laws = dict(delay) if isinstance(delay, Mapping) else dict.fromkeys(names, delay)
+    for name in laws:
+        if name not in names:
+            raise ConfigError("delay: " + unknown("neuromodulator", name, names))
+    own = {_REWARD: list(rngs)}
+    for name in names:  # spawning leaves the reward's own stream as it is
+        if name != _REWARD:
+            own[name] = [rng.spawn(1)[0] for rng in rngs]
+    return {
+        name: RewardChannel(laws.get(name, "none"), n_agents, trial_duration, own[name], name, index)
+        for index, name in enumerate(names)
+    }
+
+
+__all__ = ["EnvironmentBridge", "RewardNeverVariesWarning", "StepOutcome"]

@@ -1,0 +1,67 @@
+"""How good a trained network is: accuracy on a test set, or the return of greedy episodes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rnla_neuro.bridge import EnvironmentBridge
+from rnla_neuro.codec import Codec
+from rnla_neuro.errors import TaskError
+from rnla_neuro.seeding import streams
+from rnla_neuro.simulation import FloatArray, Simulation
+from rnla_neuro.tasks.catalogue import Task
+from rnla_neuro.vectorize import EnvironmentLike
+
+_MOST_STEPS = 1_000_000  # an episode that never ends is an error of the environment
+
+
+def accuracy(simulation: Simulation, task: Task, split: str = "test") -> FloatArray:
+    """Return the share of right greedy decisions on all patterns of a split, shape (A,)."""
+    inputs, labels = task.dataset(split)
+    return np.asarray((simulation.predict(inputs) == labels).mean(axis=1), dtype=np.float64)
+
+
+def greedy_actions(simulation: Simulation, observation: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Return each agent's greedy action for its own observation: (A, n_in) to (A,)."""
+    return np.diagonal(simulation.predict(observation)).copy()
+
+
+def episode_returns(
+    simulation: Simulation,
+    env: EnvironmentLike,
+    seeds: tuple[int, ...],
+    episodes: int,
+    codec: Codec | None = None,
+) -> FloatArray:
+    """Play greedy episodes without learning.
+
+    Args:
+        simulation: A trained simulation of A agents.
+        env: Where to play.
+        seeds: One an agent; the environments' seeds differ from those of training.
+        episodes: Episodes an agent.
+        codec: As in training.
+
+    Returns:
+        Returns, shape (A, episodes).
+
+    Raises:
+        TaskError: An episode does not end.
+    """
+    n_agents = simulation.n_agents
+    returns: list[list[float]] = [[] for _ in range(n_agents)]
+    # the stream that training never uses: one more number than the environment's own
+    fresh = [streams(seed).environment + 1 for seed in seeds]
+    times = {"trial_duration": simulation.trial_duration, "decision_time": simulation.decision_time}
+    with EnvironmentBridge(env, n_agents, fresh, codec, channels=simulation.channels, **times) as bridge:
+        for step in range(_MOST_STEPS):
+            if min(len(r) for r in returns) >= episodes:
+                return np.array([r[:episodes] for r in returns])
+            outcome = bridge.step(greedy_actions(simulation, bridge.observation))
+            bridge.events(float("inf"))
+            for agent in np.flatnonzero(outcome.terminated | outcome.truncated):
+                returns[agent].append(float(outcome.episode_return[agent]))
+        raise TaskError(
+            f"environment {bridge.name}: after {step + 1} greedy steps, {episodes} episodes had not ended for each agent; "
+            "give it a time limit (gymnasium.wrappers.TimeLimit)"
+        )

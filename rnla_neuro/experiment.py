@@ -1,0 +1,221 @@
+"""A run: several seeds of one request side by side, into a run folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rnla_neuro.analysis.statistics import iterations_to_threshold, running_mean, summary
+from rnla_neuro.bridge import StepOutcome
+from rnla_neuro.evaluation import accuracy, episode_returns
+from rnla_neuro.records import whole_or_nothing
+from rnla_neuro.results import Results, RunFolder
+from rnla_neuro.run_config import RunConfig
+from rnla_neuro.session import LEARNERS, RunRequest, Session
+from rnla_neuro.simulation import IntArray
+
+__all__ = ["LEARNERS", "WINDOW", "Progress", "RunRequest", "default_out", "run"]
+
+WINDOW = 100  # trials of the running hit rate
+THRESHOLD = 0.8  # hit rate whose first crossing is reported
+_BATCH = 100  # trials recorded at a time
+_CHECKPOINTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # parts of the run at which the weights are kept
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: trials done of all, and the running measure, averaged over seeds.
+
+    Attributes:
+        iteration: Trials done, an agent.
+        iterations: Trials in all.
+        measure: What is averaged: ``hit rate``, ``reward`` or ``return``.
+        value: Mean over the last `WINDOW` trials (or episodes) and all seeds; NaN before there is one.
+    """
+
+    iteration: int
+    iterations: int
+    measure: str
+    value: float
+
+
+def default_out(request: RunRequest, folder: Path = Path("runs")) -> Path:
+    """Return a folder that does not exist yet, named by task, model, learner and time."""
+    task = request.task if isinstance(request.task, str) else request.task.name
+    stem = Path(task).stem if task.endswith((".npz", ".csv")) else task.replace("/", "-").replace(":", "-")
+    model = "" if request.model == "auto" else "-" + Path(request.model).stem
+    name = f"{stem}{model}-{request.learner}-{datetime.now():%Y%m%d-%H%M%S}"
+    out, number = folder / name, 1
+    while out.exists():
+        number += 1
+        out = folder / f"{name}-{number}"
+    return out
+
+
+class _Recorder:
+    """Collects the trials of a session and writes them to the run folder in batches."""
+
+    def __init__(
+        self, folder: RunFolder, session: Session, iterations: int, tell: Callable[[Progress], None] | None
+    ) -> None:
+        self._folder, self._session, self._iterations, self._tell = folder, session, iterations, tell
+        self._rows: dict[str, list[npt.NDArray[Any]]] = {}
+        self._recent: list[float] = []
+        self._at = sorted({round(part * iterations) for part in _CHECKPOINTS})
+        self.measure = "reward"
+        self.checkpoint(0)
+
+    def __call__(self, k: int, actions: IntArray, outcome: StepOutcome, label: IntArray | None) -> None:
+        row: dict[str, npt.NDArray[Any]] = {"reward": outcome.reward}
+        if label is not None:
+            row["correct"] = (actions == label).astype(np.int32)
+        else:
+            row |= {
+                "episode_return": outcome.episode_return.copy(),
+                "terminated": outcome.terminated.astype(np.int32),
+                "truncated": outcome.truncated.astype(np.int32),
+            }
+        for name, values in row.items():
+            self._rows.setdefault(name, []).append(values)
+        if len(self._rows["reward"]) >= _BATCH or k + 1 in self._at:
+            self.flush()
+        if k + 1 in self._at:
+            self.checkpoint(k + 1)
+
+    def flush(self) -> None:
+        """Write what has been collected, and tell how far the run is."""
+        if not self._rows:
+            return
+        batch = {name: np.stack(values, axis=1) for name, values in self._rows.items()}
+        if "correct" in batch and len({len(v) for v in self._rows.values()}) == 1:
+            self.measure, values = "hit rate", batch["correct"].mean(axis=0)
+        elif "episode_return" in batch and np.isfinite(batch["episode_return"]).any():
+            returns = batch["episode_return"]
+            self.measure, values = "return", returns[np.isfinite(returns)]
+        else:
+            values = np.zeros(0) if self.measure == "return" else batch["reward"].mean(axis=0)
+        self._rows = {}
+        self._folder.append(batch)
+        self._recent = (self._recent + values.tolist())[-WINDOW:]
+        if self._tell is not None:
+            value = float(np.mean(self._recent)) if self._recent else float("nan")
+            self._tell(Progress(self._folder.iterations, self._iterations, self.measure, value))
+
+    def checkpoint(self, iteration: int) -> None:
+        """Keep the weights, and the mean reward at this moment, for `rnla align`."""
+        simulation = self._session.simulation
+        arrays = {f"projection{k}": w for k, w in enumerate(simulation.weights())}
+        means = {k: v for k, v in simulation.diagnostics().items() if k.endswith("R_mean")}
+        if means:
+            arrays["R_mean"] = next(iter(means.values()))
+        folder = self._folder.path / "checkpoints"
+        folder.mkdir(exist_ok=True)
+        with whole_or_nothing(folder / f"weights-{iteration}.npz") as path, path.open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+
+def run(
+    request: RunRequest, out: Path, *, on_progress: Callable[[Progress], None] | None = None
+) -> Results:
+    """Run a request into a new folder.
+
+    Args:
+        request: What to run.
+        out: The folder to make; it must not exist.
+        on_progress: Called every hundred trials.
+
+    Returns:
+        The finished run, read back from its folder.
+
+    Raises:
+        RnlaError: The request cannot be run, or the folder exists; nothing is left behind.
+        KeyboardInterrupt: Ctrl-C; the folder is marked as interrupted and can be read.
+    """
+    with Session(request) as session:
+        assert session.task is not None
+        iterations = request.iterations or session.task.iterations
+        config = run_config(session, iterations)
+        with RunFolder.create(out, config) as folder:
+            recorder = _Recorder(folder, session, iterations, on_progress)
+            try:
+                session.train(iterations, recorder)
+            except BaseException:
+                recorder.flush()
+                _write_weights(folder, session)
+                raise
+            recorder.flush()
+            session.finish()
+            _write_weights(folder, session)
+            folder.finish(summarise(session, Results.load(out), request.evaluation_episodes))
+    results = Results.load(out)
+    draw(results)
+    return results
+
+
+def draw(results: Results) -> list[Path]:
+    """Draw the learning curve of a run into its folder, as PNG and SVG."""
+    from rnla_neuro.analysis.plots import learning_curve
+
+    return list(learning_curve(results, results.path / "learning_curve"))
+
+
+def run_config(session: Session, iterations: int) -> RunConfig:
+    """Return what determines the result of a session, as the run folder keeps it."""
+    request, task, model = session.request, session.task, session.network.model
+    assert task is not None
+    path = Path(task.kwargs.get("path", "")) if "path" in task.kwargs else None
+    return RunConfig(
+        task=request.task if isinstance(request.task, str) else request.task.name,
+        model=model.name,
+        learner=request.learner,
+        backend="none" if request.is_baseline else request.backend,
+        seeds=request.seeds,
+        iterations=iterations,
+        hidden=session.network.sizes[1:-1],
+        reward_delay=str(session.network.delay),
+        freeze_hidden=request.freeze_hidden,
+        precision=request.precision,
+        overrides=dict(request.overrides),
+        task_options={k: v for k, v in task.kwargs.items() if k != "path"},
+        data_sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path else "",
+        model_text=model.text,
+    )
+
+
+def _write_weights(folder: RunFolder, session: Session) -> None:
+    folder.write_weights({f"projection{k}": w for k, w in enumerate(session.simulation.weights())})
+
+
+def summarise(session: Session, results: Results, episodes: int) -> dict[str, Any]:
+    """Return what a run came to, with mean, 95 % interval and values a seed."""
+    assert session.task is not None
+    report: dict[str, Any] = {}
+    reward = results.array("reward")
+    tail = min(reward.shape[1], 10 * WINDOW)
+    if session.task.is_dataset:
+        report["test_accuracy"] = summary(accuracy(session.simulation, session.task))
+    else:
+        returns = episode_returns(session.simulation, session.task, session.request.seeds, episodes)
+        report["evaluation_return"] = summary(returns.mean(axis=1))
+    report["reward"] = summary(running_mean(reward, tail)[:, -1])
+    if "correct" in results.columns:
+        report["iterations_to_threshold"] = {
+            "threshold": THRESHOLD,
+            "window": WINDOW,
+            **summary(iterations_to_threshold(results.array("correct"), THRESHOLD, WINDOW)),
+        }
+    simulation = session.simulation
+    report["delivery"] = {
+        "decisions": simulation.decisions * simulation.n_agents,
+        "events_sent": session.bridge.rewards_sent,
+        "events_delivered": simulation.delivered,
+    }
+    report["reward_window"] = tail
+    return report

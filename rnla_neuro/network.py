@@ -1,0 +1,221 @@
+"""From a model and layer sizes to a network: initial weights, the credit of a trial, and whether it is well-posed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import expm
+
+from rnla_neuro.errors import ConfigError, ConvergenceError
+from rnla_neuro.rewards import RewardDelay
+from rnla_neuro.seeding import streams
+from rnla_neuro.spec.derive import derive_form
+from rnla_neuro.spec.form import EquilibriumForm, Traces
+from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_functions
+
+FloatArray = npt.NDArray[np.float64]
+PRECISIONS = ("float64", "float32")
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """A network of one model; it knows no simulator and no hardware.
+
+    Attributes:
+        model: The checked model.
+        sizes: Neurons per layer, from the inputs to the actions.
+        seeds: One seed an agent; agents are independent copies that learn side by side.
+        precision: ``float64`` or ``float32`` for voltages, weights and traces.
+        freeze_hidden: Only the action layer's weights learn.
+        delay: When rewards arrive; it sets the credit by which the model may divide its learning rate.
+    """
+
+    model: ModelSpec
+    sizes: tuple[int, ...]
+    seeds: tuple[int, ...]
+    precision: str = "float64"
+    freeze_hidden: bool = False
+    delay: RewardDelay = field(default_factory=RewardDelay)
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 3:
+            raise ConfigError(
+                f"layer sizes {self.sizes}: at least one hidden layer is needed (inputs, hidden, actions)"
+            )
+        if min(self.sizes) < 1 or self.sizes[-1] < 2:
+            raise ConfigError(f"layer sizes {self.sizes}: every layer needs a neuron, and the last one two")
+        if self.precision not in PRECISIONS:
+            raise ConfigError(f"precision {self.precision!r}: allowed are {', '.join(PRECISIONS)}")
+        if not self.seeds:
+            raise ConfigError("no seeds: at least one agent is needed")
+
+    @cached_property
+    def form(self) -> EquilibriumForm:
+        """The proven form of the model."""
+        return derive_form(self.model)
+
+    @property
+    def plastic(self) -> tuple[bool, ...]:
+        """Whether each projection learns."""
+        last = len(self.sizes) - 2
+        return tuple(k == last or not self.freeze_hidden for k in range(last + 1))
+
+    def initial_weights(self) -> list[FloatArray]:
+        """Draw the initial weights of all agents, one array (A, n_post, n_pre + 1) a projection."""
+        last = len(self.sizes) - 2
+        per_agent = []
+        for seed in self.seeds:
+            rng = streams(seed).weights
+            per_agent.append(
+                [
+                    _draw_weights(
+                        self.form.action if k == last else self.form.hidden, self.form, rng, shape, self.sizes[-1]
+                    )
+                    for k, shape in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+                ]
+            )
+        return [np.stack(projection) for projection in zip(*per_agent, strict=True)]
+
+    @cached_property
+    def credit(self) -> float:
+        """Weight of the rewarded trial in the eligibility trace when its reward arrives.
+
+        The trace of a source of 1 during the open gate (the whole trial without a gate), read after the
+        delay; a random delay is averaged over its law.
+        """
+        trial, traces = self.model.trial, self.form.action
+        gated = traces.sources and all(s.gated for s in traces.sources)
+        window = trial.gate if gated else trial.decision
+        delays = self.delay.sample(np.random.default_rng(0), 4096, trial.duration)
+        n, s = traces.B.shape
+        block = np.zeros((n + s, n + s))
+        block[:n, :n], block[:n, n:] = traces.A, traces.B
+        source = _eligibility_source(traces)
+        at_decision = expm(block * window)[:n, n + source]
+        values, vectors = np.linalg.eig(traces.A + 0j)
+        if np.linalg.cond(vectors) < 1e8:
+            modes = np.linalg.solve(vectors, at_decision.astype(complex))
+            decay = np.exp(np.outer(delays, values)) * modes
+            after = (decay @ vectors[traces.eligibility]).real
+        else:  # a cascade of equal time constants has no full set of eigenvectors
+            after = np.array(
+                [(expm(traces.A * d) @ at_decision)[traces.eligibility] for d in np.unique(delays)[::16]]
+            )
+        credit = float(after.mean())
+        if not credit > 1e-6:
+            raise ConfigError(
+                f"model {self.model.name!r}: the eligibility trace holds nothing of a trial when its reward arrives "
+                f"(credit {credit:.3g}, delay {self.delay}): use a longer tau_elig or a cascade (rate_nla_late)"
+            )
+        return credit
+
+
+def _eligibility_source(traces: Traces) -> int:
+    """Return the source that drives the eligibility trace, directly or through a cascade."""
+    reach = np.eye(len(traces.names)) + (traces.A != 0)
+    for _ in traces.names:
+        reach = reach @ reach
+    driven = (reach @ np.abs(traces.B))[traces.eligibility]
+    return int(np.argmax(driven))
+
+
+def _draw_weights(
+    traces: Traces, form: EquilibriumForm, rng: np.random.Generator, shape: tuple[int, int], n_out: int
+) -> FloatArray:
+    n_pre, n_post = shape
+    values = {"N_pre": float(n_pre), "N_post": float(n_post)}
+    parts = []
+    for expr, size in ((traces.initial, (n_post, n_pre)), (traces.initial_bias, (n_post, 1))):
+        names = tuple(sorted(s.name for s in expr.free_symbols if re.fullmatch(r"randn?_\d+", s.name)))
+        draws = [rng.standard_normal(size) if n.startswith("randn") else rng.random(size) for n in names]
+        known = {**form.parameters, **values, "n": float(n_out)}
+        parts.append(np.broadcast_to(compile_expression(expr, names, known)(*draws), size))
+    return np.concatenate(parts, axis=1)
+
+
+def nudging_slope(form: EquilibriumForm, n_out: int) -> float:
+    """Return the largest slope of the self-nudging, b = max ‖d ebar_N / d u_N‖, over many voltages.
+
+    Winner-take-alls are steepest where some neurons tie, so ties of 2 to n neurons at several heights are
+    probed, beside random voltages; derivatives are central differences. (SCIENCE 1: b ≤ β g / 2 for softmax.)
+    """
+    rng, layer = np.random.default_rng(0), ActionLayer(form)
+    points = [rng.standard_normal(n_out) * scale for scale in np.geomspace(1e-3, 3.0, 24)]
+    for tie in range(2, n_out + 1):
+        for height in np.linspace(-1.5, 1.5, 13):
+            u = np.full(n_out, height - 3.0)
+            u[:tie] = height
+            points.append(u)
+    u0 = np.array(points)
+    step = 1e-6
+    moved = u0[:, None, :] + step * np.concatenate([np.eye(n_out), -np.eye(n_out)])[None]
+    silent = np.zeros_like(moved)
+    drive = np.broadcast_to(u0[:, None, :], moved.shape)
+    error = layer.nudging(moved, drive, silent)
+    jacobian = (error[:, :n_out] - error[:, n_out:]) / (2 * step)
+    return float(np.linalg.norm(jacobian, ord=2, axis=(1, 2)).max())
+
+
+def steepest_rate(form: EquilibriumForm) -> float:
+    """Return the largest |phi'| over a wide range of voltages."""
+    _, slope = rate_functions(form)
+    return float(np.abs(slope(np.linspace(-30.0, 30.0, 6001))).max())
+
+
+@dataclass(frozen=True)
+class GainBound:
+    """The bound b (1 + sum_l ‖W_N φ' … W_l φ'‖²) of one agent; below 1 the equilibrium is unique.
+
+    Attributes:
+        value: The bound.
+        nudging: b alone.
+        layer_norms: Spectral norms of the weights after the first projection.
+        agent: Which agent has it.
+    """
+
+    value: float
+    nudging: float
+    layer_norms: tuple[float, ...]
+    agent: int
+
+
+def gain_bound(weights: Sequence[npt.NDArray[np.floating]], nudging: float, rate_slope: float) -> GainBound:
+    """Return the largest bound over agents.
+
+    Args:
+        weights: One array (A, n_post, n_pre + 1) a projection.
+        nudging: Slope of the self-nudging (`nudging_slope`).
+        rate_slope: Largest slope of the rate function (`steepest_rate`).
+    """
+    norms = np.array([np.linalg.norm(w[:, :, :-1].astype(float), ord=2, axis=(1, 2)) for w in weights[1:]])
+    factors = np.cumprod((norms * rate_slope)[::-1] ** 2, axis=0)
+    bounds = nudging * (1.0 + factors.sum(axis=0))
+    worst = int(np.argmax(bounds))
+    return GainBound(float(bounds[worst]), nudging, tuple(norms[:, worst].tolist()), worst)
+
+
+def refuse_strong_nudging(bound: GainBound, model: ModelSpec) -> None:
+    """Raise if the network is not well-posed at the start.
+
+    Raises:
+        ConvergenceError: It names the gain, the layer with the largest weights, and the way out.
+    """
+    if bound.value < 1.0:
+        return
+    layer = int(np.argmax(bound.layer_norms)) + 1
+    name = "the action layer" if layer == len(bound.layer_norms) else f"hidden layer {layer + 1}"
+    hint = ""
+    if "beta" in model.parameters:
+        beta = model.parameters["beta"].value
+        hint = f" (beta = {beta:g} now; below {0.5 * beta / bound.value:.2g} there is room for the weights to grow)"
+    raise ConvergenceError(
+        f"model {model.name!r}: the nudging is too strong for one equilibrium: b (1 + sum ‖W phi'‖²) = "
+        f"{bound.value:.3g}, allowed is below 1 (nudging slope b = {bound.nudging:.3g}; largest weights: {name}, "
+        f"norm {max(bound.layer_norms):.3g}). Way out: a smaller beta{hint}, a smaller gain, smaller initial weights"
+    )

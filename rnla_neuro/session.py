@@ -1,0 +1,220 @@
+"""From a request (task, model, learner, backend, …) to a simulation in closed loop with its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rnla_neuro.backend import get_backend
+from rnla_neuro.bridge import EnvironmentBridge, StepOutcome
+from rnla_neuro.codec import Codec
+from rnla_neuro.errors import ConfigError, unknown
+from rnla_neuro.learners import make_learner
+from rnla_neuro.learners import LEARNERS as BASELINES
+from rnla_neuro.network import NetworkSpec
+from rnla_neuro.rewards import RewardDelay
+from rnla_neuro.seeding import streams
+from rnla_neuro.simulation import IntArray, Simulation
+from rnla_neuro.spec.loader import load_model, parse_model
+from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro.spec.perturbation import as_node_perturbation
+from rnla_neuro.tasks import catalogue
+from rnla_neuro.tasks.catalogue import Task
+from rnla_neuro.vectorize import EnvironmentLike
+
+LEARNERS: tuple[str, ...] = ("r-nla", "node-perturbation", *sorted(BASELINES, reverse=True))
+DEFAULT_MODEL, LATE_MODEL = "rate_nla", "rate_nla_late"
+_TRIAL = ("T", "dt", "ramp", "gate", "decision")
+
+OnTrial = Callable[[int, IntArray, StepOutcome, "IntArray | None"], None]
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a user asks for; None and ``auto`` are filled in from the task.
+
+    Attributes:
+        task: Name in the catalogue, Gymnasium id, or path of a table.
+        model: Name or path of a model file. ``auto``: the task's, and `LATE_MODEL` in place of
+            `DEFAULT_MODEL` when rewards are late, since one low-pass cannot credit the trial before.
+        learner: One of `LEARNERS`.
+        backend: Name of a backend; the baselines need none and ignore it.
+        seeds: One an agent; all learn side by side.
+        iterations: Decisions an agent.
+        hidden: Sizes of the hidden layers.
+        reward_delay: As `RewardDelay.parse` reads it.
+        overrides: Parameters of the model (or of a baseline) by name.
+        freeze_hidden: Only the action layer learns.
+        precision: ``float64`` or ``float32``.
+        core: Core of the `equilibrium` backend: ``auto``, ``native`` or ``numpy``.
+        evaluation_episodes: Greedy episodes an agent at the end, for tasks without a test set.
+    """
+
+    task: str | Task
+    model: str = "auto"
+    learner: str = "r-nla"
+    backend: str = "equilibrium"
+    seeds: tuple[int, ...] = (1,)
+    iterations: int | None = None
+    hidden: tuple[int, ...] | None = None
+    reward_delay: str = "none"
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    freeze_hidden: bool = False
+    precision: str = "float64"
+    core: str = "auto"
+    evaluation_episodes: int = 100
+
+    def __post_init__(self) -> None:
+        if self.learner not in LEARNERS:
+            raise ConfigError(unknown("learner", self.learner, LEARNERS))
+        if self.iterations is not None and self.iterations < 1:
+            raise ConfigError(f"iterations = {self.iterations}: at least 1 is needed")
+        if self.hidden is not None and (not self.hidden or min(self.hidden) < 1):
+            raise ConfigError(f"hidden layers {self.hidden}: at least one layer with at least one neuron is needed")
+        if self.evaluation_episodes < 1:
+            raise ConfigError(f"evaluation_episodes = {self.evaluation_episodes}: at least 1 is needed")
+        RewardDelay.parse(self.reward_delay)
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether the learner is one of the baselines rather than a neural model on a backend."""
+        return self.learner in BASELINES
+
+    def model_name(self, task: Task) -> str:
+        """Return the model to load."""
+        if self.model != "auto":
+            return self.model
+        late = RewardDelay.parse(self.reward_delay).kind != "none" and not self.is_baseline
+        return LATE_MODEL if late and task.model == DEFAULT_MODEL else task.model
+
+    def load(self, task: Task, text: str | None = None) -> ModelSpec:
+        """Load the model, or read it from its text, with the overrides that concern it."""
+        overrides = dict(self.overrides)
+        if self.is_baseline:
+            overrides = {name: value for name, value in overrides.items() if name in _TRIAL}
+        name = self.model_name(task)
+        model = load_model(name, overrides) if text is None else parse_model(text, Path(name), overrides)
+        return as_node_perturbation(model) if self.learner == "node-perturbation" else model
+
+
+class Session:
+    """A simulation and its environment, in closed loop; a context manager.
+
+    Attributes:
+        request: What was asked for.
+        task: The task, or None for a ready environment.
+        network: The network, initial weights included.
+        simulation: The simulation of all agents.
+        bridge: The environments of all agents.
+    """
+
+    def __init__(
+        self,
+        request: RunRequest,
+        env: EnvironmentLike | None = None,
+        codec: Codec | None = None,
+        model_text: str | None = None,
+    ) -> None:
+        self.request = request
+        task = catalogue.get(request.task) if env is None else None
+        self.task = task
+        fallback = Task("environment", "environment")
+        model = request.load(task or fallback, model_text)
+        hidden = request.hidden if request.hidden is not None else (task or fallback).hidden
+        delay = RewardDelay.parse(request.reward_delay)
+        probe = NetworkSpec(model, (1, *hidden, 2), request.seeds, request.precision)
+        channels = tuple(m.channel for m in probe.form.modulators)
+        self.bridge = EnvironmentBridge(
+            env if env is not None else (task or fallback),
+            len(request.seeds),
+            request.seeds,
+            codec,
+            {"reward": delay},
+            trial_duration=model.trial.duration,
+            decision_time=model.trial.decision,
+            channels=channels,
+        )
+        try:
+            self.task = self.bridge.task
+            self.network = NetworkSpec(
+                model=model,
+                sizes=(self.bridge.n_in, *hidden, self.bridge.n_actions),
+                seeds=request.seeds,
+                precision=request.precision,
+                freeze_hidden=request.freeze_hidden,
+                delay=delay,
+            )
+            self.simulation = _simulate(request, self.network, channels)
+            self._before = (0, 0)
+        except BaseException:
+            self.bridge.close()
+            raise
+
+    def train(self, iterations: int, on_trial: OnTrial | None = None) -> None:
+        """Run `iterations` decisions of each agent; rewards that are under way at the end stay under way.
+
+        Args:
+            iterations: How many.
+            on_trial: Called after each with its number, the actions, what came of them, and the right
+                actions if the task knows them (both shape (A,)).
+        """
+        simulation, bridge = self.simulation, self.bridge
+        for k in range(iterations):
+            t, label = simulation.next_decision, bridge.labels()
+            actions = simulation.decide(bridge.observation, bridge.events(t), label)
+            outcome = bridge.step(actions, t)
+            if on_trial is not None:
+                on_trial(k, actions, outcome, label)
+
+    def finish(self) -> None:
+        """Deliver the rewards that are under way, and compare what was sent with what arrived.
+
+        Raises:
+            DeliveryError: They differ.
+        """
+        self.simulation.finish(self.bridge.drain())
+        delivered, decisions = self._before
+        made = (self.simulation.decisions - decisions) * self.simulation.n_agents
+        self.bridge.check_delivered(self.simulation.delivered - delivered, made)
+
+    def count_from_here(self) -> None:
+        """Compare only what comes from now on: the simulation's state came from an earlier session."""
+        self._before = (self.simulation.delivered, self.simulation.decisions)
+
+    def close(self) -> None:
+        """Close the environment and the simulation."""
+        self.bridge.close()
+        self.simulation.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _simulate(request: RunRequest, network: NetworkSpec, channels: tuple[str, ...]) -> Simulation:
+    if not request.is_baseline:
+        options: dict[str, Any] = {"core": request.core} if request.backend == "equilibrium" else {}
+        return get_backend(request.backend).build(network, **options)
+    overrides: dict[str, object] = {k: v for k, v in request.overrides.items() if k not in _TRIAL}
+    if request.learner == "reinforce" and network.delay.kind != "none":
+        # a fair baseline knows how late rewards are on average
+        overrides.setdefault("credit_delay_s", network.delay.mean(network.model.trial.duration))
+    return make_learner(
+        request.learner,
+        network.initial_weights(),
+        [streams(seed).exploration for seed in network.seeds],
+        overrides=overrides,
+        form=network.form,
+        trial_duration=network.model.trial.duration,
+        decision_time=network.model.trial.decision,
+        channels=channels,
+        freeze_hidden=network.freeze_hidden,
+        precision=network.precision,
+    )

@@ -1,0 +1,109 @@
+"""What every engine and every baseline offers: many agents, one biological clock, decisions and events."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rnla_neuro.events import EventBatch
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
+class Simulation(ABC):
+    """A network, or A independent copies of one (the *agents*), that decides and learns from events.
+
+    Trial k occupies the biological time from ``k * trial_duration`` to ``(k + 1) * trial_duration``;
+    its decision falls at ``k * trial_duration + decision_time``. Times are in seconds.
+
+    Attributes:
+        n_agents: Number A of agents; they never interact.
+        sizes: Neurons per layer, from the inputs to the actions.
+        channels: Names of the neuromodulator channels; an event's `channel` is an index into it.
+        trial_duration: Seconds from one trial to the next.
+        decision_time: Seconds from the start of a trial to its decision.
+        delivered: Number of events applied so far, all agents together.
+        decisions: Number of decisions made so far.
+        skipped: Trials' time that passed without a decision, while the last rewards were awaited.
+    """
+
+    n_agents: int
+    sizes: tuple[int, ...]
+    channels: tuple[str, ...]
+    trial_duration: float
+    decision_time: float
+    delivered: int
+    decisions: int
+    skipped: int = 0
+
+    @property
+    def next_decision(self) -> float:
+        """Biological time of the next decision, in seconds."""
+        return (self.decisions + self.skipped) * self.trial_duration + self.decision_time
+
+    def skip_past(self, t: float) -> None:
+        """Let the next trial begin no earlier than time `t` (seconds)."""
+        begun = math.ceil(t / self.trial_duration - 1e-9)
+        self.skipped = max(self.skipped, begun - self.decisions)
+
+    @abstractmethod
+    def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
+        """Run one trial up to its decision, exploring and learning.
+
+        Args:
+            observation: Input of each agent, shape (A, n_in).
+            events: All events with a time up to the decision of this trial that were not given before.
+            label: The right action of each agent, shape (A,), for supervised learners; others ignore it.
+
+        Returns:
+            The action of each agent, shape (A,).
+        """
+
+    @abstractmethod
+    def finish(self, events: EventBatch) -> None:
+        """Let time pass after the last trial until the last of `events` has been applied."""
+
+    @abstractmethod
+    def predict(self, observation: FloatArray) -> IntArray:
+        """Return greedy actions, shape (A, B), for observations of shape (B, n_in); learns nothing."""
+
+    @abstractmethod
+    def policy(self, observation: FloatArray) -> FloatArray:
+        """Return the probabilities of the exploring policy, shape (A, B, n_out)."""
+
+    @abstractmethod
+    def weights(self) -> list[FloatArray]:
+        """Return copies of the weights, one array of shape (A, n_post, n_pre + 1) a projection.
+
+        The last column is the weight from the bias unit, whose rate is 1.
+        """
+
+    @abstractmethod
+    def set_weights(self, weights: list[FloatArray]) -> None:
+        """Replace the weights; shapes as `weights` returns them."""
+
+    @abstractmethod
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return a copy of everything that changes: `restore` continues from it to the bit."""
+
+    @abstractmethod
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from a state that `state` returned."""
+
+    def diagnostics(self) -> dict[str, FloatArray]:
+        """Return figures for the records, one value an agent, shape (A,)."""
+        return {}
+
+    def close(self) -> None:  # noqa: B027 - most simulations hold nothing that needs closing
+        """Give back what the simulation holds outside Python (a process, a library, a device)."""
+
+    def __enter__(self) -> Simulation:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
