@@ -11,10 +11,11 @@ import numpy as np
 from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import ArrayLike, NDArray
 
+from rnla_neuro.channels import MODULATORS, REWARD, Channels
 from rnla_neuro.codec import Codec
-from rnla_neuro.errors import ConfigError, DeliveryError, RnlaError, TaskError, unknown
+from rnla_neuro.errors import ConfigError, DeliveryError, RnlaError, TaskError
 from rnla_neuro.events import EventBatch
-from rnla_neuro.rewards import RewardChannel, RewardDelay
+from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.seeding import streams
 from rnla_neuro.vectorize import EnvironmentLike, describe, open_environment
 
@@ -22,8 +23,6 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
-_REWARD: Final = "reward"
-_MODULATORS: Final = "neuromodulators"
 _PATIENCE: Final = 200  # decisions of each agent before a reward that never varied is worth a warning
 
 
@@ -91,7 +90,7 @@ class EnvironmentBridge:
         *,
         trial_duration: float,
         decision_time: float,
-        channels: Sequence[str] = (_REWARD,),
+        channels: Sequence[str] = (REWARD,),
     ) -> None:
         if len(seeds) != n_agents:
             raise ConfigError(f"{len(seeds)} seeds for {n_agents} agents: give each its own")
@@ -100,10 +99,7 @@ class EnvironmentBridge:
                 f"the decision falls at {decision_time} s: allowed is 0 to {trial_duration} s (one trial)"
             )
         chances = [streams(seed) for seed in seeds]
-        self._channels = _open_channels(
-            channels, delay, n_agents, trial_duration, [c.delays for c in chances]
-        )
-        self._reward_channel = self._channels[_REWARD]
+        self._channels = Channels(channels, delay, n_agents, trial_duration, [c.delays for c in chances])
         opened = open_environment(env, seeds)
         self.name, self.task = opened.name, opened.task
         self._opened = opened
@@ -131,12 +127,12 @@ class EnvironmentBridge:
     @property
     def rewards_sent(self) -> int:
         """Events sent so far, all channels and agents together."""
-        return sum(channel.sent for channel in self._channels.values())
+        return self._channels.sent
 
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the neuromodulator channels, in the simulation's order."""
-        return tuple(self._channels)
+        return self._channels.names
 
     @property
     def observation_space(self) -> gym.Space[Any]:
@@ -174,11 +170,11 @@ class EnvironmentBridge:
         self.decisions += self.n_agents
         rewards = np.asarray(reward, dtype=np.float64)
         try:
-            self._reward_channel.send(None, t, rewards)
+            self._channels.reward.send(None, t, rewards)
+            if MODULATORS in info or MODULATORS in info.get("final_info", ()):
+                self._channels.send_info(info, t)
         except RnlaError as error:
             raise self._failed("step", error) from error
-        if _MODULATORS in info or _MODULATORS in info.get("final_info", ()):
-            self._send_modulators(info, t)
         self.observation = self._encoded(raw)
         self._label = self._read_label(info)
         final = None
@@ -196,13 +192,11 @@ class EnvironmentBridge:
 
     def events(self, until: float) -> EventBatch:
         """Hand out all events that arrive up to the biological time `until` (seconds), each once."""
-        if len(self._channels) == 1:
-            return self._reward_channel.due(until)
-        return EventBatch.merge([channel.due(until) for channel in self._channels.values()])
+        return self._channels.due(until)
 
     def drain(self) -> EventBatch:
         """Hand out all events that are still under way, after the last trial."""
-        return EventBatch.merge([channel.drain() for channel in self._channels.values()])
+        return self._channels.drain()
 
     def check_delivered(self, delivered: int, decisions: int | None = None) -> None:
         """Compare what was sent with what arrived.
@@ -214,18 +208,10 @@ class EnvironmentBridge:
         Raises:
             DeliveryError: They differ.
         """
-        for name, channel in self._channels.items():
-            if channel.under_way:
-                raise DeliveryError(
-                    f"channel {name!r}: {channel.under_way} of {channel.sent} events are still under way; "
-                    "drain() hands them out"
-                )
-        if delivered != self.rewards_sent:
-            raise DeliveryError(
-                f"environment {self.name}: {self.rewards_sent} events were sent "
-                f"({', '.join(f'{name}: {channel.sent}' for name, channel in self._channels.items())}), "
-                f"but the simulation applied {delivered}"
-            )
+        try:
+            self._channels.check_delivered(delivered)
+        except DeliveryError as error:
+            raise DeliveryError(f"environment {self.name}: {error}") from None
         if decisions is not None and decisions != self.decisions:
             raise DeliveryError(
                 f"environment {self.name}: it was given {self.decisions} decisions, "
@@ -252,8 +238,11 @@ class EnvironmentBridge:
             raise self._failed("reset", error) from error
         self.observation = self._encoded(raw)
         self._label = self._read_label(info)
-        if _MODULATORS in info:
-            self._send_modulators(info, 0.0)
+        if MODULATORS in info:
+            try:
+                self._channels.send_info(info, 0.0)
+            except RnlaError as error:
+                raise self._failed("reset", error) from error
 
     def _checked_actions(self, actions: ArrayLike) -> IntArray:
         chosen = np.asarray(actions)
@@ -302,47 +291,6 @@ class EnvironmentBridge:
         values = values.astype(np.int64) - self._start
         return values if ((values >= 0) & (values < self.n_actions)).all() else None
 
-    def _send_modulators(self, info: Mapping[str, Any], t: float) -> None:
-        """Send the neuromodulators of the infos: of steps that ended an episode, then of all others.
-
-        An agent whose episode ended has a second info, of the reset in the same step; it may send too.
-        """
-        for source in (info.get("final_info", {}), info):
-            sent = source.get(_MODULATORS)
-            if sent is None:
-                continue
-            if not isinstance(sent, Mapping):
-                raise TaskError(
-                    f"environment {self.name}: info['{_MODULATORS}'] must be a dict of name: number, "
-                    f"and is {type(sent).__name__}"
-                )
-            for name, values in sent.items():
-                if f"_{name}" in sent:  # Gymnasium's pairs: values and the mask of those who gave one
-                    self._send_modulator(name, values, np.asarray(sent[f"_{name}"]), t)
-
-    def _send_modulator(self, name: str, values: Any, mask: BoolArray, t: float) -> None:
-        if name == _REWARD:
-            raise TaskError(
-                f"environment {self.name}: info['{_MODULATORS}'] has {_REWARD!r}, "
-                "which step() returns already"
-            )
-        if name not in self._channels:
-            raise TaskError(
-                f"environment {self.name} sends a neuromodulator that the model does not have: "
-                + unknown("neuromodulator", name, self._channels)
-            )
-        agents = np.flatnonzero(mask)
-        try:
-            numbers = np.asarray(values)[agents].astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TaskError(
-                f"environment {self.name}: neuromodulator {name!r} must be a number: {describe(error)}"
-            ) from error
-        try:
-            self._channels[name].send(agents, t, numbers)
-        except RnlaError as error:
-            raise self._failed("step", error) from error
-
     def _count_episodes(self, rewards: FloatArray, ended: BoolArray) -> FloatArray:
         """Add up rewards, and return the sums of the episodes that ended, NaN where none did."""
         returns = self._returns
@@ -389,30 +337,6 @@ class EnvironmentBridge:
         return TaskError(
             f"environment {self.name} (seeds {seeds}): {call} failed at step {self._steps}: {text}"
         )
-
-
-def _open_channels(
-    names: Sequence[str],
-    delay: str | RewardDelay | Mapping[str, str | RewardDelay],
-    n_agents: int,
-    trial_duration: float,
-    rngs: Sequence[np.random.Generator],
-) -> dict[str, RewardChannel]:
-    """Make one channel a neuromodulator; each draws its delays from a stream of its own."""
-    if _REWARD not in names or len(set(names)) < len(names):
-        raise ConfigError(f"channels {list(names)}: {_REWARD!r} must be among them, and each but once")
-    laws = dict(delay) if isinstance(delay, Mapping) else dict.fromkeys(names, delay)
-    for name in laws:
-        if name not in names:
-            raise ConfigError("delay: " + unknown("neuromodulator", name, names))
-    own = {_REWARD: list(rngs)}
-    for name in names:  # spawning leaves the reward's own stream as it is
-        if name != _REWARD:
-            own[name] = [rng.spawn(1)[0] for rng in rngs]
-    return {
-        name: RewardChannel(laws.get(name, "none"), n_agents, trial_duration, own[name], name, index)
-        for index, name in enumerate(names)
-    }
 
 
 __all__ = ["EnvironmentBridge", "RewardNeverVariesWarning", "StepOutcome"]

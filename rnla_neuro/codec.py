@@ -7,8 +7,8 @@
 | MultiBinary | flattened, -1 and +1 |
 | MultiDiscrete | one one-hot group a component |
 
-Another space needs a codec of your own: a subclass of `Codec` with `n_in` and `encode`, given to the bridge or
-the agent as ``codec=``.
+Another space needs a codec of your own: a subclass of `Codec` with `n_in` and `encode`, given to the bridge
+or the agent as ``codec=``.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Codec(ABC):
             return SignCodec(int(np.prod(space.shape)))
         raise TaskError(
             f"no codec for the observation space {space}: allowed are Box, Discrete, MultiBinary and "
-            "MultiDiscrete; for another, give codec=, an object of a subclass of rnla_neuro.Codec with n_in and "
-            "encode(batch) -> (A, n_in), or wrap the environment (gymnasium.wrappers.FlattenObservation)"
+            "MultiDiscrete; for another, give codec=, an object of a subclass of rnla_neuro.Codec with n_in "
+            "and encode(batch) -> (A, n_in), or wrap the environment (gymnasium.wrappers.FlattenObservation)"
         )
 
 

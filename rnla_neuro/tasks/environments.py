@@ -113,7 +113,7 @@ class PatternVectorEnv(gym.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._patterns = np.empty((0, num_envs, self.source.n_in))
         self._labels = np.empty((0, num_envs), dtype=np.int64)
         self._at = _BLOCK
-        self._scale = self.source.hit - self.source.miss
+        self._plain_reward = (self.source.hit, self.source.miss) == (1.0, 0.0)
         self._everyone = np.ones(num_envs, dtype=np.bool_)
         self._nobody = np.zeros(num_envs, dtype=np.bool_)
         for shared in (self._everyone, self._nobody):
@@ -164,8 +164,8 @@ class PatternVectorEnv(gym.vector.VectorEnv[Any, Any, NDArray[Any]]):
         if chosen.shape != label.shape:
             raise TaskError(f"actions of shape {chosen.shape}: give one to each of {self.num_envs} agents")
         reward = (chosen == label).astype(np.float64)
-        if self._scale != 1.0 or self.source.miss != 0.0:
-            reward = self.source.miss + self._scale * reward
+        if not self._plain_reward:
+            reward = self.source.miss + (self.source.hit - self.source.miss) * reward
         self._advance()
         everyone = self._everyone
         info = {
