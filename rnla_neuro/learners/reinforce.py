@@ -148,7 +148,8 @@ class Reinforce(GradientLearner):
         since_first = (time - self.settings.credit_delay_s - self.decision_time) / self.trial_duration
         decision = np.floor(since_first + 1e-6).astype(np.int64) - self.skipped
         # an event may share its time with the decision that is about to be made, which cannot have earned it
-        return np.where(decision < 0, self._slots, self.decisions - 1 - np.minimum(decision, self.decisions - 1))
+        latest = self.decisions - 1
+        return np.where(decision < 0, self._slots, latest - np.minimum(decision, latest))
 
     def _apply(
         self, delta: FloatArray, slot: int | IntArray, credited: npt.NDArray[np.bool_] | None = None
