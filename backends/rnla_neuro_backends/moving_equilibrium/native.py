@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rnla_neuro.events import EventBatch
 from rnla_neuro_backends.moving_equilibrium.codegen import generate
+from rnla_neuro_backends.moving_equilibrium.columns import Columns
 from rnla_neuro_backends.moving_equilibrium.compiler import compile_library
 from rnla_neuro_backends.moving_equilibrium.core import (
     Call,
@@ -82,8 +84,14 @@ class NativeCore(Core):
         self._point("decision", self._decision)
         self._point("sweeps", self._sweeps)
         self._point("delivered", self._delivered)
+        self._columns: Columns | None = None
+        self._agents = np.arange(settings.n_agents + 1)
+        self._event_agent: npt.NDArray[np.int64] | None = None
+        self._event_offset = np.zeros(settings.n_agents + 1, np.int64)
+        self._event_time = np.zeros(0)
+        self._point("event_offset", self._event_offset)
         self._set_scalars()
-        self._engine: int | None = self._library.create(ctypes.byref(self._frame))
+        self._engine: ctypes.c_void_p | None = _P(self._library.create(ctypes.byref(self._frame)))
 
     def _set(self, name: str, values: Any, dtype: Any) -> None:
         self._point(name, np.ascontiguousarray(values, dtype=dtype))
@@ -103,34 +111,61 @@ class NativeCore(Core):
 
     def advance(self, call: Call) -> Outcome:
         """See `Core.advance`."""
-        f, a, n = self._frame, self.settings.n_agents, len(call.columns)
-        self._point("duration", call.columns.duration)
-        self._point("gate", call.columns.gate)
-        self._point("solve", call.columns.solve)
-        self._point("coefficient", call.coefficients)
-        self._set("basis", call.basis, self._dtype)
-        self._set("noise", call.noise, self._dtype)
-        f.n_columns, f.n_basis = n, call.basis.shape[1]
-        f.decision_column = n - 1
+        f = self._frame
+        if call.columns is not self._columns:
+            self._use_columns(call)
+        np.copyto(self._basis, call.basis, casting="same_kind")
+        np.copyto(self._noise, call.noise, casting="same_kind")
         f.t0, f.trial = call.t0, float(call.trial)
         f.has_mismatch = int(self.state.mismatch.any())
-        events = call.events
-        self._set("event_offset", np.searchsorted(events.agent, np.arange(a + 1)), np.int64)
-        self._point("event_channel", events.channel)
-        self._point("event_time", events.time)
-        self._point("event_value", events.value)
+        self._use_events(call.events)
         recording = self._recording(call)
         self._delivered[0] = 0
-        if self._library.advance(_P(self._engine)):
+        if self._library.advance(self._engine):
             raise no_convergence(self.settings, f.error_agent, f.error_layer, f.error_ratio, f.error_time)
         return Outcome(self._decision.copy(), self._sweeps.copy(), int(self._delivered[0]), recording)
+
+    def _use_columns(self, call: Call) -> None:
+        """Point the frame to a new set of columns and to buffers of the right size; this is rare."""
+        a, columns = self.settings.n_agents, call.columns
+        self._columns = columns
+        self._point("duration", columns.duration)
+        self._point("gate", columns.gate)
+        self._point("solve", columns.solve)
+        self._point("coefficient", np.ascontiguousarray(call.coefficients))
+        self._basis = np.zeros((a, *call.basis.shape[1:]), self._dtype)
+        self._noise = np.zeros((a, len(columns), self.settings.sizes[-1]), self._dtype)
+        self._point("basis", self._basis)
+        self._point("noise", self._noise)
+        self._frame.n_columns, self._frame.n_basis = len(columns), call.basis.shape[1]
+        self._frame.decision_column = len(columns) - 1
+
+    def _use_events(self, events: EventBatch) -> None:
+        n = len(events)
+        if n > len(self._event_time):
+            self._event_channel, self._event_time, self._event_value = (
+                np.zeros(2 * n, np.int64),
+                np.zeros(2 * n),
+                np.zeros(2 * n),
+            )
+            self._point("event_channel", self._event_channel)
+            self._point("event_time", self._event_time)
+            self._point("event_value", self._event_value)
+        if events.agent is not self._event_agent:  # one reward an agent is the same array every time
+            self._event_agent = events.agent
+            self._event_offset[...] = np.searchsorted(events.agent, self._agents)
+        if n:
+            self._event_channel[:n] = events.channel
+            self._event_time[:n] = events.time
+            self._event_value[:n] = events.value
 
     def _recording(self, call: Call) -> dict[str, npt.NDArray[Any]]:
         names = ("u", "ebar", "drive")
         if not call.record:
-            for name in names:
-                self._kept.pop(f"record_{name}", None)
-                setattr(self._frame, f"record_{name}", None)
+            if self._frame.record_u is not None:
+                for name in names:
+                    self._kept.pop(f"record_{name}", None)
+                    setattr(self._frame, f"record_{name}", None)
             return {}
         shape = (self.settings.n_agents, len(call.columns), sum(self.settings.sizes[1:]))
         arrays: dict[str, npt.NDArray[Any]] = {name: np.zeros(shape, self._dtype) for name in names}
@@ -140,12 +175,12 @@ class NativeCore(Core):
 
     def settle(self) -> None:
         """Bring the traces in `state` up to date."""
-        self._library.settle(_P(self._engine))
+        self._library.settle(self._engine)
 
     def close(self) -> None:
         """Free the engine."""
         if self._engine is not None:
-            self._library.destroy(_P(self._engine))
+            self._library.destroy(self._engine)
             self._engine = None
 
     def __del__(self) -> None:

@@ -107,7 +107,7 @@ class ReferenceCore(Core):
     def advance(self, call: Call) -> Outcome:
         """See `Core.advance`."""
         a, n = self.settings.n_agents, self.settings.sizes[-1]
-        outcome = Outcome(np.zeros((a, n)), np.zeros(a, np.int64), len(call.events))
+        outcome = Outcome(np.zeros((a, n)), np.zeros(a, np.int64), 0)
         if call.record:
             shape = (a, len(call.columns), sum(self.settings.sizes[1:]))
             outcome.recording = {name: np.zeros(shape) for name in ("u", "ebar", "drive")}
@@ -327,6 +327,7 @@ class _AgentCall:
 
     def _event(self, channel: int, value: float, t: float) -> None:
         modulator = self.settings.form.modulators[channel]
+        self.outcome.delivered += 1
         clock = self._clock(value, t)
         for index, statement in self.core._statements[modulator.channel]:
             self.modulators[index] = statement(*self.modulators, *clock)
