@@ -17,7 +17,7 @@ from rnla_neuro.errors import ConfigError, DeliveryError, RnlaError, TaskError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.seeding import streams
-from rnla_neuro.vectorize import EnvironmentLike, describe, open_environment
+from rnla_neuro.vectorize import EnvironmentLike, FailedEnvironmentError, describe, open_environment
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -165,6 +165,8 @@ class EnvironmentBridge:
         self._steps += 1
         try:
             raw, reward, terminated, truncated, info = self._env.step(chosen)
+        except FailedEnvironmentError:  # worded already, with the agent and its seed
+            raise
         except Exception as error:  # whatever a user's environment raises
             raise self._failed("step", error) from error
         self.decisions += self.n_agents
@@ -234,6 +236,8 @@ class EnvironmentBridge:
         try:
             # A vector environment of another make takes one number for all its members.
             raw, info = self._env.reset(seed=seeds if self._opened.seeds_each else seeds[0])  # type: ignore[arg-type]
+        except FailedEnvironmentError:
+            raise
         except Exception as error:  # whatever a user's environment raises
             raise self._failed("reset", error) from error
         self.observation = self._encoded(raw)
@@ -328,10 +332,8 @@ class EnvironmentBridge:
                 stacklevel=3,
             )
 
-    def _failed(self, call: str, error: Exception) -> RnlaError:
-        """Name the environment, the step and the seeds; an error that does so already is passed on."""
-        if isinstance(error, TaskError) and self.name in str(error) and "seed" in str(error):
-            return error
+    def _failed(self, call: str, error: Exception) -> TaskError:
+        """Name the environment, the step and the seeds."""
         seeds = ", ".join(str(seed) for seed in self._seeds)
         text = str(error) if isinstance(error, RnlaError) else describe(error)
         return TaskError(

@@ -46,6 +46,10 @@ class OpenEnvironment:
     trusted: bool
 
 
+class FailedEnvironmentError(TaskError):
+    """The environment of one agent raised something; the message says which, when and what."""
+
+
 class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
     """Words what an environment raises: which one, at which step, with which seed.
 
@@ -78,8 +82,10 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
         except Exception as error:  # whatever a user's environment raises
             raise self._worded(error, f"step({action})") from error
 
-    def _worded(self, error: Exception, call: str) -> TaskError:
-        return TaskError(f"{self._label}: {call} failed at step {self._steps}: {describe(error)}")
+    def _worded(self, error: Exception, call: str) -> FailedEnvironmentError:
+        return FailedEnvironmentError(
+            f"{self._label}: {call} failed at step {self._steps}: {describe(error)}"
+        )
 
 
 def describe(error: Exception) -> str:
