@@ -1,0 +1,343 @@
+"""A model as plain Brian2 groups, for anyone who works with Brian2: monitors, own inputs, own schedules.
+
+The file's strings run as they stand (see `brian2_strings` for what is put around them), in the explicit
+form that is stable: errors are passed directly from layer to layer, within the step.
+
+Order of a time step (all state variables are at time t until the voltages move):
+
+1. ``before_start``: drive, reductions of the action layer, feedback, from the voltages at t.
+2. ``start``: monitors see a consistent state.
+3. ``groups``: traces, input and noise of t + dt, input currents from layer to layer, voltages.
+4. ``after_groups``: ``…_prev`` takes the value at t.
+
+A jump (new input or a ramp's next step, new held noise, weights after an event) moves the voltages at once
+and through all layers: the mismatch u - rest is the same before and after, which is the exact solution of
+the prospective equations for a jump of any size. One Euler step over the pulse in the prospective rate
+would instead use phi_prime of before the jump, and be wrong by a finite amount in every layer but the
+first, at any dt. That the equations are prospective is proven first (`derive_form`); a model of which it
+cannot be proven gets no such jumps, only its own equations.
+
+Input that you drive yourself (``input.run_regularly("x = …")``) is integrated by Euler steps: u is then
+off by a first-order error that decays with tau_m. Mind that it is in u - drive too, beside an error of the
+order of beta: keep the eligibility gate shut until it has decayed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import rnla_neuro_backends.brian2_import  # noqa: F401
+
+# isort: split
+from brian2 import Clock, Network, NetworkOperation, NeuronGroup, Quantity, Synapses
+from brian2.devices.device import RuntimeDevice, get_device
+
+from rnla_neuro.errors import BackendError, ConfigError, ConvergenceError, unknown
+from rnla_neuro.network import NetworkSpec
+from rnla_neuro.spec.derive import derive_form
+from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro_backends.brian2_build import PROCESS, Builder
+from rnla_neuro_backends.brian2_strings import constant
+
+FloatArray = npt.NDArray[np.float64]
+_MAX_SWEEPS = 500
+_TOLERANCE = 1e-13
+
+
+class Brian2Network:
+    """The groups of a model, and what an experiment does to them. `to_brian2` makes one.
+
+    All of it is plain Brian2: add monitors with ``network.add``, run with `run` (or ``network.run``), read
+    ``layers[0].u``. Voltages, rates, errors and weights are dimensionless, times have units.
+
+    Attributes:
+        model: The model.
+        sizes: Neurons per layer, from the inputs to the actions.
+        input: The input group; ``x`` is the input value.
+        layers: Hidden layers and, last, the action layer.
+        synapses: One all-to-all projection into each layer.
+        bias: The unit of rate 1.
+        bias_synapses: Its projection into each layer.
+        modulators: One group of one neuron a neuromodulator channel, by name.
+        signals: ``R``, ``gate``, ``trial`` (decisions so far) and ``credit``, one neuron.
+        parameters: The namespace that all groups share; a changed value takes effect at the next run.
+        at_once: Whether voltages follow a jump at once: the model is proven prospective.
+        network: The Brian2 network that holds everything.
+    """
+
+    def __init__(self, parts: Builder) -> None:
+        self.model, self.sizes = parts.model, parts.sizes
+        self.input: NeuronGroup = parts.groups[0]
+        self.layers: tuple[NeuronGroup, ...] = tuple(parts.groups[1:])
+        self.synapses: tuple[Synapses, ...] = tuple(parts.synapses)
+        self.bias: NeuronGroup = parts.bias
+        self.bias_synapses: tuple[Synapses, ...] = tuple(parts.bias_synapses)
+        self.modulators: dict[str, NeuronGroup] = parts.modulators
+        self.signals: NeuronGroup = parts.signals
+        self.parameters: dict[str, Any] = parts.namespace
+        self.network: Network = parts.network()
+        self.at_once = parts.at_once
+        self._schedule, self._process = parts.schedule, parts.process
+        self._rng = parts.streams.exploration
+        self._ramp: tuple[FloatArray, FloatArray, float, float] | None = None
+        self.network.add(
+            NetworkOperation(
+                self._continue_ramp,
+                clock=self.input.clock,
+                when="groups",
+                order=PROCESS,
+                name=f"{parts.name}_ramp",
+            )
+        )
+        self._prepared: dict[str, Any] | None = None
+
+    def run(self, duration: Quantity, **options: Any) -> None:
+        """Run the network; as ``network.run``, without looking up names in the caller's variables."""
+        self.network.run(duration, namespace={}, **options)
+
+    def present(self, x: npt.ArrayLike, ramp: Quantity | float | None = None) -> None:
+        """Show an input.
+
+        Args:
+            x: Input values, shape (n_in,).
+            ramp: Length of the raised cosine from the present input (seconds, or with a unit); None is
+                the model's own. Without a ramp all voltages jump to where the input drives them.
+        """
+        values = _vector(x, self.sizes[0], "input")
+        length = self.model.trial.ramp if ramp is None else float(Quantity(ramp))
+        self._ramp = None
+        if length > 0:
+            self._ramp = (np.array(self.input.x[:]), values, float(self.network.t), length)
+            return
+        with self._jump():
+            self.input.x = values
+
+    def _continue_ramp(self) -> None:
+        """Take the input to the end of this step."""
+        if self._ramp is None:
+            return
+        old, new, start, length = self._ramp
+        done = (self.input.clock.t_ + self.input.clock.dt_ - start) / length
+        if done >= 1.0:
+            self._ramp = None
+        with self._jump():
+            self.input.x = new + (old - new) * 0.5 * (1.0 + np.cos(np.pi * min(done, 1.0)))
+
+    def explore(self, noise: npt.ArrayLike | None = None) -> FloatArray:
+        """Set the exploration noise of the action layer and return it, shape (n_out,).
+
+        Args:
+            noise: The values; None draws them by the model's law from the network's seed. Noise that is a
+                process in time goes on from there (its steps use Brian2's random numbers: `brian2.seed`).
+
+        Raises:
+            ConfigError: The model does not explore.
+        """
+        spec, n_out = self.model.exploration, self.sizes[-1]
+        if self._process is None:
+            raise ConfigError(f"model {self.model.name!r} has no exploration noise to set (law {spec.law!r})")
+        if noise is None:
+            gumbel = spec.law == "gumbel"
+            draw = (
+                self._rng.gumbel(size=n_out) - np.euler_gamma if gumbel else self._rng.standard_normal(n_out)
+            )
+            noise = self._constant(spec.scale, "[exploration] scale") * draw
+        values = _vector(noise, n_out, "noise")
+        if self._process == self.model.roles["noise"]:
+            with self._jump():
+                setattr(self.layers[-1], self._process, values)
+        else:  # the file low-passes it: the voltages do not jump
+            setattr(self.layers[-1], self._process, values)
+        return values
+
+    def open_gate(self, is_open: bool = True) -> None:
+        """Let the eligibility traces integrate, or only decay."""
+        self.signals.gate = float(is_open)
+
+    def decide(self) -> int:
+        """Return the action that the model's decision rule takes now, and count the decision."""
+        self._prepare()
+        self._run(self._schedule.early)
+        self.signals.trial = self.signals.trial[:] + 1
+        return int(np.argmax(self.layers[-1].rnla_decision[:]))
+
+    def deliver(self, R: float, channel: str = "reward") -> None:
+        """Let a neuromodulator arrive: the channel's on_event, then what each projection does on it.
+
+        Args:
+            R: Value of the event.
+            channel: Name of the channel.
+
+        Raises:
+            ConfigError: The model has no such channel.
+        """
+        if channel not in self._schedule.modulators:
+            raise ConfigError(unknown("neuromodulator channel", channel, self._schedule.modulators))
+        self._prepare()
+        self.signals.R = float(R)
+        self._run([self._schedule.modulators[channel]])
+        if self._schedule.synapses[channel]:
+            with self._jump():
+                self._run(self._schedule.synapses[channel])
+
+    def settle(self) -> None:
+        """Put the voltages on the moving equilibrium, without any mismatch that would decay.
+
+        Raises:
+            BackendError: The model is not proven to have one; the message names the term.
+        """
+        if not self.at_once:
+            derive_form(self.model)  # raises
+        self._prepare()
+        for group in self.layers:
+            group.rnla_mismatch = 0
+        self._run(self._schedule.early)
+        self._land()
+
+    def synaptic(self, name: str) -> list[FloatArray]:
+        """Return a variable of the synapses, one array (n_post, n_pre + 1) a projection, bias last."""
+        found = []
+        for synapses, bias, n_pre in zip(self.synapses, self.bias_synapses, self.sizes[:-1], strict=True):
+            values = np.asarray(getattr(synapses, f"{name}_")[:]).reshape(n_pre, -1).T
+            found.append(np.column_stack([values, np.asarray(getattr(bias, f"{name}_")[:])]))
+        return found
+
+    def weights(self) -> list[FloatArray]:
+        """Return the weights, one array (n_post, n_pre + 1) a projection, the bias weight last."""
+        return self.synaptic(self.model.roles["weight"])
+
+    def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
+        """Set the weights; the voltages follow at once."""
+        arrays = _weights(weights, self.sizes)
+        with self._jump():
+            self._write(arrays)
+
+    def _write(self, arrays: list[FloatArray]) -> None:
+        name = self.model.roles["weight"]
+        for synapses, bias, array in zip(self.synapses, self.bias_synapses, arrays, strict=True):
+            setattr(synapses, name, array[:, :-1].T.ravel())
+            setattr(bias, name, array[:, -1])
+
+    def _constant(self, text: str, where: str) -> float:
+        values = {name: float(value) for name, value in self.parameters.items()}
+        return constant(text, f"{self.model.path.name}: {where}", values)
+
+    def _prepare(self) -> None:
+        """Compile the code for jumps, once and again when a parameter was changed."""
+        if not isinstance(get_device(), RuntimeDevice):
+            raise BackendError(
+                "present, explore, deliver, decide and set_weights need Brian2's runtime device; a "
+                "standalone program has to contain the whole experiment in its own equations"
+            )
+        if self._prepared != self.parameters:
+            for runner in self._schedule.all():
+                runner.before_run({})
+            self._prepared = dict(self.parameters)
+
+    @staticmethod
+    def _run(runners: Sequence[Any]) -> None:
+        for runner in runners:
+            runner.run()
+
+    @contextmanager
+    def _jump(self) -> Iterator[None]:
+        """Whatever jumps inside moves the voltages so that the mismatch stays what it was."""
+        self._prepare()
+        if not self.at_once:
+            yield
+            return
+        self._run(self._schedule.early)
+        self._run(self._schedule.measure)
+        yield
+        self._land()
+
+    def _land(self) -> None:
+        """Sweep forward, nudging, backward until the voltages rest where their equations say."""
+        schedule, name = self._schedule, self.model.roles["voltage"]
+        voltages = [group.variables[name].get_value() for group in self.layers]
+        for _ in range(_MAX_SWEEPS):
+            change = scale = 0.0
+            for drives, settle, u in zip(schedule.drives, schedule.settle, voltages, strict=True):
+                self._run(drives)
+                before = u.copy()
+                settle.run()
+                change = max(change, float(np.abs(u - before).max()))
+                scale = max(scale, float(np.abs(u).max()))
+            self._run(schedule.early)
+            if change <= _TOLERANCE * (1.0 + scale):
+                break
+        else:
+            raise ConvergenceError(
+                f"model {self.model.name!r}: {_MAX_SWEEPS} sweeps did not find the voltages after a jump "
+                f"(last change {change:.2g}): the nudging is too strong for these weights; use a smaller beta"
+            )
+        self._run(schedule.late)
+        self._run(schedule.keep)
+
+
+def _vector(values: npt.ArrayLike, size: int, what: str) -> FloatArray:
+    array = np.asarray(values, dtype=np.float64)
+    if array.shape != (size,) or not np.isfinite(array).all():
+        raise ConfigError(f"{what} has the shape {array.shape}; allowed are {size} finite values")
+    return array
+
+
+def _weights(weights: Sequence[npt.ArrayLike], sizes: tuple[int, ...]) -> list[FloatArray]:
+    """Accept one array (n_post, n_pre + 1) a projection, or (1, n_post, n_pre + 1) as engines give them."""
+    arrays = [np.asarray(weight, dtype=np.float64) for weight in weights]
+    arrays = [array[0] if array.ndim == 3 and len(array) == 1 else array for array in arrays]
+    wanted = [(post, pre + 1) for pre, post in pairwise(sizes)]
+    shapes = [array.shape for array in arrays]
+    if shapes != wanted:
+        raise ConfigError(f"weights have the shapes {shapes}; for sizes {sizes} they are {wanted}, bias last")
+    return arrays
+
+
+def to_brian2(
+    model: ModelSpec | str,
+    sizes: Sequence[int] = (64, 40, 10),
+    *,
+    weights: Sequence[npt.ArrayLike] | None = None,
+    seed: int = 0,
+    credit: float | None = None,
+    name: str = "rnla",
+    clock: Clock | None = None,
+) -> Brian2Network:
+    """Build a model as plain Brian2 groups.
+
+    Args:
+        model: A model, its name, or the path of a model file.
+        sizes: Neurons per layer, from the inputs to the actions.
+        weights: One array (n_post, n_pre + 1) a projection, bias weight last; None draws the model's
+            initial weights from `seed`, the same as every engine's.
+        seed: Determines the initial weights and the held exploration noise.
+        credit: Weight of the rewarded decision in the eligibility trace, where the model divides by it;
+            None takes rewards that come at once.
+        name: Prefix of the names of all Brian2 objects.
+        clock: Brian2 clock of all objects; None is Brian2's default clock.
+
+    Raises:
+        ConfigError: Sizes or weights do not fit.
+        BackendError: The model's sums need each other, or it needs `weights` or `credit` that cannot be
+            derived from it.
+    """
+    if isinstance(model, str):
+        from rnla_neuro.spec.loader import load_model
+
+        model = load_model(model)
+    spec = NetworkSpec(model, tuple(int(size) for size in sizes), (seed,))
+    try:
+        arrays = _weights(spec.initial_weights() if weights is None else weights, spec.sizes)
+        needs_credit = credit is None and "credit" in model.text
+        credit = spec.credit if needs_credit else 1.0 if credit is None else credit
+    except BackendError as error:
+        raise BackendError(f"{error}; or give to_brian2 the weights=… and credit=… of such a model") from None
+    network = Brian2Network(Builder(model, spec.sizes, seed, credit, name, clock))
+    network._write(arrays)
+    return network
