@@ -5,93 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rnla_neuro.errors import ModelError, did_you_mean, unknown
-from rnla_neuro.spec.equations import Equation, Statement, split_equations, split_statements
-from rnla_neuro.spec.expressions import CONSTANTS, FUNCTIONS, identifiers, split_call
-from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
-from rnla_neuro.spec.symbols import REDUCTIONS, engine_names, reserved_reason
-
-_KNOWN = (*CONSTANTS,)
-
-
-class Names:
-    """All names of a model, by section, and which of them something reads."""
-
-    def __init__(self, model: ModelSpec, has_gate: bool):
-        self.model = model
-        self.file = model.path.name
-        self.roles = dict(model.roles)
-        self.has_gate = has_gate
-        self.used: set[str] = set()  # parameters and engine names that something reads
-        self.used_in: dict[str, set[str]] = {}
-        self.equations: dict[str, dict[str, Equation]] = (
-            {
-                f"neuron.{part}": split_equations(spec.equations, f"{self.file}: [neuron.{part}] equations")
-                for part, spec in self.neurons().items()
-            }
-            | {
-                f"synapse.{part}": split_equations(spec.equations, f"{self.file}: [synapse.{part}] equations")
-                for part, spec in self.synapses().items()
-            }
-            | {
-                f"neuromodulator.{channel}": split_equations(
-                    spec.equations, f"{self.file}: [neuromodulator.{channel}] equations"
-                )
-                for channel, spec in model.neuromodulators.items()
-            }
-        )
-
-    def neurons(self) -> dict[str, NeuronSpec]:
-        """Neuron types by name."""
-        return {"input": self.model.input, "hidden": self.model.hidden, "action": self.model.action}
-
-    def synapses(self) -> dict[str, SynapseSpec]:
-        """Projection types by name."""
-        return {"hidden": self.model.synapse_hidden, "action": self.model.synapse_action}
-
-    def where(self, section: str, key: str) -> str:
-        """File, section and key, for messages."""
-        return f"{self.file}: [{section}] {key}"
-
-    def variables(self, section: str) -> set[str]:
-        """Variables that a section defines, group reductions included."""
-        groups = set(self.model.action.group) if section == "neuron.action" else set()
-        return set(self.equations[section]) | groups
-
-    def engine(self, place: str, section: str = "") -> dict[str, str]:
-        """Engine-supplied names at a place; a name that the section defines is not one of them."""
-        names = engine_names(place, self.roles)
-        noise = self.roles.get("noise", "")
-        own = self.variables("neuron.action")
-        if noise in own:
-            names.pop(noise + "_prev", None)
-            names.pop(noise, None)
-        else:
-            names.pop("noise", None)
-        if not self.has_gate:
-            names.pop("gate", None)
-        return {
-            name: unit for name, unit in names.items() if not section or name not in self.variables(section)
-        }
-
-    def check(self, text: str, where: str, allowed: Iterable[str], reader: str = "") -> set[str]:
-        """Refuse a name that is not allowed here; note what is read."""
-        names = identifiers(text, where)
-        allowed = set(allowed) | set(self.model.parameters)
-        for name in sorted(names - set(_KNOWN)):
-            if name in allowed:
-                continue
-            if name == "gate" and not self.has_gate:
-                raise ModelError(f"{where}: 'gate' is used, but [trial] gate is missing in {self.file}")
-            if name in FUNCTIONS:
-                raise ModelError(f"{where}: {name!r} is a function and needs an argument")
-            raise ModelError(
-                f"{where}: in {' '.join(text.split())!r}: {name!r} is not a variable of this section, "
-                f"a parameter or a name that the engine supplies here;{did_you_mean(name, allowed)} allowed: "
-                f"{', '.join(sorted(allowed))}"
-            )
-        self.used |= names
-        self.used_in.setdefault(reader, set()).update(names)
-        return names
+from rnla_neuro.spec.equations import Statement, split_statements
+from rnla_neuro.spec.expressions import identifiers, split_call
+from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro.spec.names import Names
+from rnla_neuro.spec.symbols import REDUCTIONS, reserved_reason
 
 
 def _check_definitions(names: Names) -> None:
@@ -181,13 +99,15 @@ def _check_neurons(names: Names) -> None:
         for equation in names.equations[section].values():
             where = names.where(section, f"equations, {equation.left}")
             names.check(equation.text, where, names.variables(section) | set(engine), section)
-        if spec.phi is not None and "phi" not in names.used_in.get(section, set()):
+        if spec.phi is not None and not {"phi", "phi_prime"} & names.used_in.get(section, set()):
             raise ModelError(f"{names.where(section, 'phi')}: nothing in [{section}] reads phi")
-    for name, text in model.action.group.items():
+    later = set(model.action.group)
+    for name, text in model.action.group.items():  # in the file's order: each may use those before it
         where = names.where("neuron.action", f"group.{name}")
         argument = _reduction(text, where, REDUCTIONS)[1]
         allowed = names.variables("neuron.action") | set(names.engine("group"))
-        names.check(argument, where, allowed - {name}, "neuron.action")
+        names.check(argument, where, allowed - later, "neuron.action")
+        later.remove(name)
 
 
 def _reduction(text: str, where: str, kinds: Iterable[str], count: int = 1) -> tuple[str, str]:
@@ -304,16 +224,17 @@ def _check_order(names: Names, section: str, statements: list[Statement]) -> Non
     known = initial | set(names.equations[section])
     where = names.where(section, "on_event")
     engine = set(names.engine("neuromodulator"))
+    assigned = {statement.name for statement in statements}
     for statement in statements:
         _refuse_reserved(statement.name, where)
         if statement.name in names.model.parameters:
             raise ModelError(
                 f"{where}: {str(statement)!r} changes the parameter {statement.name!r}; it is a constant"
             )
-        if statement.op != "=" and statement.name not in known:
+        read = identifiers(statement.text, where) | ({statement.name} if statement.op != "=" else set())
+        for name in sorted((read & assigned) - known):
             raise ModelError(
-                f"{where}: {str(statement)!r}: {statement.name!r} has no value yet; "
-                f"add initial.{statement.name} to [{section}]"
+                f"{where}: {str(statement)!r}: {name!r} has no value yet; add initial.{name} to [{section}]"
             )
         names.check(statement.text, where, known | engine, f"{section}:events")
         known.add(statement.name)

@@ -27,15 +27,20 @@ class _Projection:
         self.weight = model.roles["weight"]
         where = f"{self.file}: [synapse.{part}] equations"
         self.equations = split_equations(self.spec.equations, where)
+        explores = part == "action" and model.exploration.law != "none"
+        self.noise: sp.Expr = symbol("noise_bar") if explores else sp.Integer(0)
         self.traces = tuple(name for name, eq in self.equations.items() if eq.is_ode and name != self.weight)
         self.scope = Scope(self.file, f"synapse.{part}", self.equations, self.traces, self._post_names(rate))
+        self.scope.shown = {
+            expr: symbol(name) for name, expr in self.scope.given.items() if isinstance(expr, sp.Symbol)
+        }
         self.rate_pre = symbol(model.roles["rate"] + "_pre")
         self.gate = symbol("gate")
         self.sources: list[Source] = []
         self.entries: dict[tuple[int, int], float] = {}
 
     def _post_names(self, rate: sp.Expr) -> dict[str, sp.Expr]:
-        """Return the form's symbols of postsynaptic variables; a rate that is a function of u is written out."""
+        """Return the form's symbols of postsynaptic variables; a rate of u alone is written out."""
         roles = self.model.roles
         given: dict[str, sp.Expr] = {
             roles["voltage"] + "_post": symbol("u"),
@@ -43,7 +48,7 @@ class _Projection:
             roles["error"] + "_post": symbol("ebar"),
         }
         if self.part == "action" and "noise" in roles:
-            given[roles["noise"] + "_post"] = symbol("noise_bar")
+            given[roles["noise"] + "_post"] = self.noise
         if {str(name) for name in rate.free_symbols} <= {"u", *self.parameters}:
             given[roles["rate"] + "_post"] = rate
         return given
@@ -70,13 +75,15 @@ class _Projection:
         drive = sp.diff(rest, self.rate_pre)
         remainder = sp.expand(rest.xreplace({self.rate_pre: sp.Integer(0)}))
         if self.rate_pre in drive.free_symbols or remainder != 0:
-            term = remainder if remainder != 0 else rest
+            term = min(sp.Add.make_args(remainder), key=sp.count_ops) if remainder != 0 else rest
             raise self.scope.refuse(
-                key, f"term '{term}' is not proportional to {self.rate_pre}; expected {form}"
+                key, f"term '{self.scope.show(term)}' is not proportional to {self.rate_pre}; expected {form}"
             )
         gated = sp.diff(drive, self.gate)
         if self.gate in gated.free_symbols:
-            raise self.scope.refuse(key, f"term '{drive}' is not proportional to gate; expected {form}")
+            raise self.scope.refuse(
+                key, f"term '{self.scope.show(drive)}' is not proportional to gate; expected {form}"
+            )
         self.source(row, key, gated, True, form)
         self.source(row, key, drive.xreplace({self.gate: sp.Integer(0)}), False, form)
         return row_of_a
@@ -104,10 +111,9 @@ class _Projection:
         The difference of two numbers of order one is of order beta: in float32 it would be noise.
         """
         u, drive, ebar = symbol("u"), symbol("drive"), symbol("ebar")
-        noise = symbol("noise_bar") if self.part == "action" else sp.Integer(0)
         if drive not in factor.free_symbols:
             return factor
-        changed = sp.expand(factor.xreplace({drive: u - noise - ebar - symbol("mismatch")}))
+        changed = sp.expand(factor.xreplace({drive: u - self.noise - ebar - symbol("mismatch")}))
         return factor if u in changed.free_symbols else changed
 
     # ---- what changes the weights ----------------------------------------------------------------

@@ -98,9 +98,8 @@ def _exploration(section: _Section) -> ExplorationSpec:
         if key in needed and key not in section.table:
             raise ModelError(f"{section.where}: {key!r} is missing; law {law!r} needs {', '.join(needed)}")
         if key not in needed and key in section.table:
-            raise ModelError(
-                f"{section.where} {key}: law {law!r} does not use it; it uses {needed or 'nothing'}"
-            )
+            used = ", ".join(needed) or "nothing"
+            raise ModelError(f"{section.where} {key}: law {law!r} does not use it; it uses {used}")
     hold = section.text("hold", HOLDS[law])
     if hold != HOLDS[law]:
         raise ModelError(f"{section.where} hold = {hold!r}: law {law!r} allows {HOLDS[law]!r}")
@@ -113,6 +112,24 @@ def _roles(section: _Section, law: str) -> dict[str, str]:
     optional = ("noise",) if law == "none" else ()
     section.keys(tuple(role for role in ROLES if role not in optional), optional)
     return {role: section.text(role) for role in section.table}
+
+
+def _root(text: str, file: str) -> _Section:
+    try:
+        return _Section(file, "", tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ModelError(f"{file}: not valid TOML: {error}") from None
+
+
+def _head(section: _Section) -> dict[str, str]:
+    """Read [model]."""
+    section.keys(("name", "kind", "summary"), ("source",))
+    if section.text("kind") != "rate":
+        raise ModelError(f"{section.where} kind: {unknown('kind of model', section.text('kind'), ['rate'])}")
+    return {
+        key: section.text(key, "" if key == "source" else None)
+        for key in ("name", "kind", "summary", "source")
+    }
 
 
 def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = None) -> ModelSpec:
@@ -128,17 +145,11 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
         ConfigError: An override has an unknown name or a wrong unit.
     """
     file = path.name
-    try:
-        root = _Section(file, "", tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ModelError(f"{file}: not valid TOML: {error}") from None
+    root = _root(text, file)
     root.keys(("model", "parameters", "trial", "neuron", "synapse", "neuromodulator", "exploration", "roles"))
-    head = root.sub("model")
-    head.keys(("name", "kind", "summary"), ("source",))
-    if head.text("kind") != "rate":
-        raise ModelError(f"{head.where} kind: {unknown('kind of model', head.text('kind'), ['rate'])}")
+    head = _head(root.sub("model"))
     trial_section = root.sub("trial")
-    trial_section.keys(("T", "dt", "decision"), ("ramp", "gate"))
+    trial_section.keys(("T", "dt", "ramp", "decision"), ("gate",))
     trial = {key: trial_section.expressions()[key] for key in TRIAL_KEYS if key in trial_section.table}
     parameters = root.sub("parameters").expressions()
     values = apply_overrides(file, parameters, trial, overrides or {})
@@ -150,10 +161,7 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
     exploration = _exploration(root.sub("exploration"))
     sums = synapse.sub("sums")
     model = ModelSpec(
-        name=head.text("name"),
-        kind=head.text("kind"),
-        summary=head.text("summary"),
-        source=head.text("source", ""),
+        **head,
         path=path,
         parameters=make_parameters(values, parameters),
         trial=make_trial(values),

@@ -121,7 +121,7 @@ def make_trial(values: Values) -> TrialSpec:
         seconds[key] = quantity.value
     duration, dt = seconds["T"], seconds["dt"]
     decision = seconds["decision"]
-    ramp, gate = seconds.get("ramp", 0.0), seconds.get("gate", decision)
+    ramp, gate = seconds["ramp"], seconds.get("gate", decision)
 
     def require(condition: bool, key: str, rule: str) -> None:
         if not condition:
@@ -141,9 +141,8 @@ def make_trial(values: Values) -> TrialSpec:
     require(
         abs(index - round(index)) < 1e-6 * steps, "decision", f"must be a multiple of dt = {dt * 1e3:g} ms"
     )
-    if "ramp" in seconds:
-        limit = f"must be at least 0 and at most decision = {decision * 1e3:g} ms"
-        require(0 <= ramp <= decision + slack, "ramp", limit)
+    limit = f"must be at least 0 and at most decision = {decision * 1e3:g} ms"
+    require(0 <= ramp <= decision + slack, "ramp", limit)
     if "gate" in seconds:
         limit = f"must be above 0 and at most decision = {decision * 1e3:g} ms"
         require(0 < gate <= decision + slack, "gate", limit)

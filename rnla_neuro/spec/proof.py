@@ -23,8 +23,8 @@ def symbol(name: str) -> sp.Symbol:
 def refuse(file: str, where: str, reason: str) -> BackendError:
     """Word the refusal of a model that the equilibrium backend does not solve."""
     return BackendError(
-        f"the equilibrium backend cannot run {file}: {where}: {reason}; Brian2 integrates other forms step by "
-        "step (rnla_neuro.to_brian2)"
+        f"the equilibrium backend cannot run {file}: {where}: {reason}; Brian2 integrates other forms "
+        "step by step (rnla_neuro.to_brian2)"
     )
 
 
@@ -82,6 +82,9 @@ class Scope:
         equations: The section's equations.
         keep: Variables that stay symbols.
         given: Names that stand for another expression.
+
+    Attributes:
+        shown: How symbols are written in messages, where that differs from their names.
     """
 
     def __init__(
@@ -95,6 +98,11 @@ class Scope:
         self.file, self.section, self.equations = file, section, equations
         self.keep, self.given = set(keep), dict(given or {})
         self.pending: list[str] = []
+        self.shown: dict[sp.Symbol, sp.Symbol] = {}
+
+    def show(self, expr: sp.Expr) -> str:
+        """Write an expression in the file's own names."""
+        return str(expr.xreplace(self.shown))
 
     def where(self, key: str) -> str:
         """Section and key, for messages."""
@@ -147,7 +155,7 @@ class Scope:
         bad = sorted(str(name) for name in expr.free_symbols if str(name) not in names)
         if bad:
             term = next(t for t in sp.Add.make_args(sp.expand(expr)) if symbol(bad[0]) in t.free_symbols)
-            raise self.refuse(key, f"term '{term}' uses {bad[0]!r}; {what}")
+            raise self.refuse(key, f"term '{self.show(term)}' uses {bad[0]!r}; {what}")
 
 
 def number(expr: sp.Expr, parameters: Mapping[str, float]) -> float:

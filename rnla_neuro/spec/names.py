@@ -1,0 +1,92 @@
+"""All names of a model by section, and which of them something reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rnla_neuro.errors import ModelError, did_you_mean
+from rnla_neuro.spec.equations import Equation, split_equations
+from rnla_neuro.spec.expressions import CONSTANTS, FUNCTIONS, identifiers
+from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
+from rnla_neuro.spec.symbols import engine_names
+
+
+class Names:
+    """All names of a model, by section, and which of them something reads."""
+
+    def __init__(self, model: ModelSpec, has_gate: bool):
+        self.model = model
+        self.file = model.path.name
+        self.roles = dict(model.roles)
+        self.has_gate = has_gate
+        self.used: set[str] = set()  # parameters and engine names that something reads
+        self.used_in: dict[str, set[str]] = {}
+        self.equations: dict[str, dict[str, Equation]] = (
+            {
+                f"neuron.{part}": split_equations(spec.equations, f"{self.file}: [neuron.{part}] equations")
+                for part, spec in self.neurons().items()
+            }
+            | {
+                f"synapse.{part}": split_equations(spec.equations, f"{self.file}: [synapse.{part}] equations")
+                for part, spec in self.synapses().items()
+            }
+            | {
+                f"neuromodulator.{channel}": split_equations(
+                    spec.equations, f"{self.file}: [neuromodulator.{channel}] equations"
+                )
+                for channel, spec in model.neuromodulators.items()
+            }
+        )
+
+    def neurons(self) -> dict[str, NeuronSpec]:
+        """Neuron types by name."""
+        return {"input": self.model.input, "hidden": self.model.hidden, "action": self.model.action}
+
+    def synapses(self) -> dict[str, SynapseSpec]:
+        """Projection types by name."""
+        return {"hidden": self.model.synapse_hidden, "action": self.model.synapse_action}
+
+    def where(self, section: str, key: str) -> str:
+        """File, section and key, for messages."""
+        return f"{self.file}: [{section}] {key}"
+
+    def variables(self, section: str) -> set[str]:
+        """Variables that a section defines, group reductions included."""
+        groups = set(self.model.action.group) if section == "neuron.action" else set()
+        return set(self.equations[section]) | groups
+
+    def engine(self, place: str, section: str = "") -> dict[str, str]:
+        """Engine-supplied names at a place; a name that the section defines is not one of them."""
+        names = engine_names(place, self.roles)
+        noise = self.roles.get("noise", "")
+        own = self.variables("neuron.action")
+        if noise in own:
+            names.pop(noise + "_prev", None)
+            names.pop(noise, None)
+        else:
+            names.pop("noise", None)
+        if not self.has_gate:
+            names.pop("gate", None)
+        return {
+            name: unit for name, unit in names.items() if not section or name not in self.variables(section)
+        }
+
+    def check(self, text: str, where: str, allowed: Iterable[str], reader: str = "") -> set[str]:
+        """Refuse a name that is not allowed here; note what is read."""
+        names = identifiers(text, where)
+        allowed = set(allowed) | set(self.model.parameters)
+        for name in sorted(names - set(CONSTANTS)):
+            if name in allowed:
+                continue
+            if name == "gate" and not self.has_gate:
+                raise ModelError(f"{where}: 'gate' is used, but [trial] gate is missing in {self.file}")
+            if name in FUNCTIONS:
+                raise ModelError(f"{where}: {name!r} is a function and needs an argument")
+            raise ModelError(
+                f"{where}: in {' '.join(text.split())!r}: {name!r} is not a variable of this section, "
+                f"a parameter or a name that the engine supplies here;{did_you_mean(name, allowed)} allowed: "
+                f"{', '.join(sorted(allowed))}"
+            )
+        self.used |= names
+        self.used_in.setdefault(reader, set()).update(names)
+        return names
