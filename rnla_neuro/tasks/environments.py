@@ -20,7 +20,7 @@ from rnla_neuro.tasks.digits import digits, three_digits
 from rnla_neuro.tasks.sources import BarsSource, FloatArray, IntArray, PatternSource, parity, random_patterns
 from rnla_neuro.tasks.table import table
 
-_BLOCK: Final = 128  # patterns drawn ahead; part of what a seed determines, so never change it
+_BLOCK: Final = 256  # patterns drawn ahead; part of what a seed determines, so never change it
 _SHADES: Final = " .:-=+*#%@"
 
 

@@ -138,9 +138,13 @@ class BarsSource(PatternSource):
         apart = rng.integers(1, self.side, size=n)
         second = (first + apart) % self.side
         image = 2.0 * (self._bars[vertical, first] + self._bars[vertical, second]) - 1.0
-        noise = np.clip(rng.standard_normal((n, self.n_in)), -3.0, 3.0)
+        noise = rng.standard_normal((n, self.n_in))
+        np.maximum(noise, -3.0, out=noise)
+        np.minimum(noise, 3.0, out=noise)
+        noise *= self.noise
+        noise += image
         distance = np.minimum(apart, self.side - apart)  # 1 or 2, round the edge
-        return image + self.noise * noise, 2 * vertical + distance - 1
+        return noise, 2 * vertical + distance - 1
 
     def dataset(self, split: str) -> tuple[FloatArray, IntArray]:
         """Return a fixed sample of images: 10,000 for ``train``, 2,000 others for ``test``."""

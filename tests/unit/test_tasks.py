@@ -46,7 +46,7 @@ def test_a_single_environment_and_many_show_the_same_sequence(env_id, kwargs):
     pattern, info = single.reset(seed=7)
     patterns, infos = many.reset(seed=[3, 7, 11])
     shown = []
-    for k in range(300):  # more than two blocks drawn ahead
+    for k in range(600):  # more than two blocks drawn ahead
         np.testing.assert_array_equal(patterns[1], pattern)
         assert infos["label"][1] == info["label"]
         shown.append(tuple(pattern))
@@ -67,7 +67,7 @@ def test_a_sequence_does_not_depend_on_who_runs_beside(env_id, kwargs):
         env = gym.make_vec(env_id, num_envs=len(seeds), **kwargs)
         patterns, _ = env.reset(seed=seeds)
         seen = [patterns[agent].copy()]
-        seen += [env.step(np.zeros(len(seeds), dtype=np.int64))[0][agent].copy() for _ in range(150)]
+        seen += [env.step(np.zeros(len(seeds), dtype=np.int64))[0][agent].copy() for _ in range(300)]
         return np.array(seen)
 
     alone = run([5], 0)
