@@ -12,7 +12,8 @@ from rnla_neuro.errors import ConfigError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.learners import LEARNERS, make_learner
 from rnla_neuro.learners.common import GradientLearner
-from rnla_neuro.learners.reinforce import Reinforce
+from rnla_neuro.learners.reinforce import FASTEST, FASTEST_SOFT, TUNED_SOFT, Reinforce, ReinforceSettings
+from rnla_neuro.learners.settings import settings_from
 
 T = 0.03
 XOR = np.array(list(itertools.product((-1.0, 1.0), repeat=2)))
@@ -307,6 +308,11 @@ def test_one_reward_an_agent_and_rewards_in_pieces_are_the_same() -> None:
         weights.append(sim.weights())
     for one, other in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("tuned", [TUNED_SOFT, FASTEST, FASTEST_SOFT])
+def test_tuned_settings_are_settings(tuned: dict[str, object]) -> None:
+    assert settings_from(ReinforceSettings, tuned) != ReinforceSettings()
 
 
 def test_set_weights_and_weights_round_trip() -> None:
