@@ -13,7 +13,7 @@ DEMO_FLAGS ?= --seeds 3 --iterations 20000
 help:  ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-env: $(STAMP)  ## make .venv with Python 3.12 and install everything (again only if pyproject.toml or constraints.txt changed)
+env: $(STAMP)  ## make .venv and install everything (again only when what is to be installed changed)
 
 # The stamp is written last, so an interrupted installation is done again.
 $(STAMP): pyproject.toml constraints.txt tools/make_env.sh
@@ -49,5 +49,5 @@ check:  ## do all that CI does
 	@bash .ci/run
 
 clean:  ## remove the environment, builds and caches (not runs/)
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv.unfinished build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

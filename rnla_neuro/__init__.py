@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Any
 from rnla_neuro._gymnasium import register_when_gymnasium_is_there
 
 if TYPE_CHECKING:
-    from rnla_neuro_backends.brian2_groups import to_brian2
-
     from rnla_neuro.agent import Agent
     from rnla_neuro.bridge import EnvironmentBridge
     from rnla_neuro.codec import Codec
@@ -25,6 +23,7 @@ if TYPE_CHECKING:
     from rnla_neuro.rewards import NeuromodEvent, RewardChannel
     from rnla_neuro.spec.loader import load_model
     from rnla_neuro.spec.model import ModelSpec
+    from rnla_neuro_backends.brian2_groups import to_brian2
 
 __version__ = "0.1.0"
 

@@ -4,7 +4,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 venv=.venv
-unfinished=$venv/.unfinished   # there while an installation is under way
+unfinished=.venv.unfinished   # there while an installation is under way
 
 fail() {
     printf 'make env: %s\n' "$1" >&2
@@ -38,6 +38,7 @@ done
 # A half-installed environment is started afresh; a whole one is only brought up to date.
 if [ -e "$unfinished" ] || ! "$venv/bin/python" -c 'import pip, sys; sys.exit(sys.version_info < (3, 12))' >/dev/null 2>&1; then
     printf 'Making %s with %s\n' "$venv" "$("$python" --version)"
+    : > "$unfinished"
     "$python" -m venv --clear "$venv"
 fi
 : > "$unfinished"

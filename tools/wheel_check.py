@@ -111,7 +111,7 @@ def install(wheel: Path, environment: Path) -> Path:
     venv.create(environment, with_pip=True)
     programs = environment / "bin"
     pip = [str(programs / "python"), "-m", "pip", "--disable-pip-version-check"]
-    run([*pip, "install", "--quiet", "-c", str(REPOSITORY / "constraints.txt"), str(wheel)])
+    run([*pip, "install", "--quiet", "--no-compile", "-c", str(REPOSITORY / "constraints.txt"), str(wheel)])
     run([*pip, "check"])
     return programs
 

@@ -11,13 +11,14 @@ import pytest
 
 import rnla_neuro
 
-HEAVY = ("numpy", "scipy", "sympy", "brian2", "sklearn", "matplotlib", "gymnasium", "pyarrow", "typer")
+HEAVY = ("numpy", "scipy", "sympy", "brian2", "sklearn", "matplotlib", "gymnasium", "pyarrow", "click")
 
 
 def run_python(code: str) -> str:
     """Run code in an interpreter of its own, with the same search path and warnings as errors."""
     code = f"import sys; sys.path[:0] = {sys.path!r}\n{code}"
-    result = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-W", "error", "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     return result.stdout.strip()
 
