@@ -22,9 +22,7 @@ $(STAMP): pyproject.toml constraints.txt tools/make_env.sh
 	@touch $@
 
 demo: $(STAMP)  ## watch a time-continuous network learn handwritten digits from reward alone
-	@out=runs/demo-$$(date +%Y%m%d-%H%M%S) && \
-	$(BIN)/rnla run digits $(DEMO_FLAGS) --out "$$out" && \
-	printf '\nThe learning curve: %s\nThe run folder:     %s\n' "$$out/learning_curve.png" "$$out"
+	$(BIN)/rnla run digits $(DEMO_FLAGS) --out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest --backend-report $(REPORT) $(PYTEST_FLAGS)
