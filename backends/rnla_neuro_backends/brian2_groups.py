@@ -225,7 +225,8 @@ class Brian2Network:
             setattr(bias, name, array[:, -1])
 
     def _constant(self, text: str, where: str) -> float:
-        values = {name: float(value) for name, value in self.parameters.items()}
+        # The user may have put more into the namespace, such as a TimedArray.
+        values = {name: float(self.parameters[name]) for name in (*self.model.parameters, "T", "n")}
         return constant(text, f"{self.model.path.name}: {where}", values)
 
     def _prepare(self) -> None:

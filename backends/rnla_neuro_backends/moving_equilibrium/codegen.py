@@ -196,7 +196,7 @@ def generate(form: EquilibriumForm, precision: str) -> CoreSource:
     code = environment.get_template("equilibrium.cpp.j2").render(
         real=writer.real,
         n_mod=max(1, len(writer.variables)),
-        n_params=len(writer.parameters),
+        n_params=max(1, len(writer.parameters)),
         n_scratch=len(form.groups) + 4,
         max_trace=max(1, *(len(t.names) for _, t in pairs)),
         max_source=max(1, *(len(t.sources) for _, t in pairs)),

@@ -175,6 +175,11 @@ def no_convergence(settings: CoreSettings, agent: int, layer: int, ratio: float,
     """Word the error: the layer, the gain, and the way out."""
     top = layer == len(settings.sizes) - 1
     name = "the action layer" if top else f"hidden layer {layer}"
+    if not np.isfinite(ratio):
+        return ConvergenceError(
+            f"the errors of {name} (agent {agent}, t = {t:.4g} s) are no longer finite: the weights have diverged. "
+            "Way out: a smaller learning rate (eta), or weaker homeostasis"
+        )
     return ConvergenceError(
         f"no equilibrium after {settings.max_sweeps} sweeps: the errors of {name} (agent {agent}, t = {t:.4g} s) "
         f"still change, by a factor of {ratio:.3g} a sweep. The nudging is too strong for the weights, which may "

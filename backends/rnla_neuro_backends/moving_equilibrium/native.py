@@ -65,7 +65,8 @@ class NativeCore(Core):
         self._dtype = np.dtype(settings.precision)
         self._set("sizes", settings.sizes, np.int64)
         self._set("plastic", settings.plastic, np.int64)
-        self._set("params", [form.parameters[p] for p in source.parameters] or [0.0], np.float64)
+        values = [form.parameters[p] for p in source.parameters] or [0.0]
+        self._set("params", np.tile(values, (settings.n_agents, 1)), np.float64)
         self._set("pulse_tau", [m.pulse.tau if m.pulse else 0.0 for m in form.modulators], np.float64)
         index = {cv: k for k, cv in enumerate(source.variables)}
         pulses = [index[(m.channel, m.pulse.variable)] if m.pulse else 0 for m in form.modulators]

@@ -252,10 +252,12 @@ class _AgentCall:
                 s.ebar[k] = e
             worst = max(changes, key=lambda k: changes[k])
             residual = changes[worst]
+            if not np.isfinite(residual):
+                break
             if residual <= settings.rtol * size:
                 self.outcome.sweeps[self.agent] = max(self.outcome.sweeps[self.agent], sweep)
                 return
-        ratio = residual / before if before > 0 else 0.0
+        ratio = residual / before if np.isfinite(residual) else residual
         raise no_convergence(settings, self.agent, worst, ratio, self.call.t0)
 
     def _record(self, block: list[_Piece], s: _Solved) -> None:
