@@ -1,0 +1,233 @@
+"""`rnla check`: is a model file sound, what was proven of it, is a network of it well-posed at the start."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnla_neuro.cli import values
+from rnla_neuro.cli.help import Command, Option
+
+if TYPE_CHECKING:
+    from rnla_neuro.network import NetworkSpec
+    from rnla_neuro.spec.form import EquilibriumForm, Traces, Update
+
+EXAMPLES = (
+    ("the default model, with the network for digits", "rnla check rate_nla"),
+    ("your own model, in the network that you will run", "rnla check ./mine.toml --task xor --hidden 8"),
+    (
+        "with other parameters and late rewards",
+        "rnla check rate_nla_late --set tau_elig=20ms --reward-delay gamma:2,0.5T",
+    ),
+)
+ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model file"),)
+
+
+@click.command(
+    "check",
+    cls=Command,
+    examples=EXAMPLES,
+    arguments=ARGUMENTS,
+    help="Check units, names, roles and completeness of a model file; prove that its equations have the form "
+    "which the backend solves; and compute whether the network is well-posed with its initial weights.\n\n"
+    "Exit code 0: it can be run. 2: it is refused, and the message says which term and why.",
+)
+@click.argument("model")
+@click.option(
+    "--backend", cls=Option, metavar="NAME", default="equilibrium", help="a name of 'rnla list backends'"
+)
+@click.option(
+    "--set", "settings", cls=Option, metavar="NAME=VALUE", multiple=True,
+    help="change a parameter of the model, such as eta=0.05 or T=50ms (can be repeated)",
+)  # fmt: skip
+@click.option(
+    "--task", cls=Option, metavar="TASK", default="digits", help="how many inputs and actions the network has"
+)
+@click.option(
+    "--hidden", cls=Option, type=values.Text("SIZES", values.hidden),
+    help="neurons of the hidden layers, such as 40,20; by default what fits the task",
+)  # fmt: skip
+@click.option(
+    "--reward-delay", cls=Option, metavar="LAW", default="none",
+    help="when rewards come, as in 'rnla run': it sets the credit of a trial",
+)  # fmt: skip
+@click.option(
+    "--seeds", cls=Option, type=values.Text("SEEDS", values.seeds), default="10",
+    help="whose initial weights are looked at, as in 'rnla run'",
+)  # fmt: skip
+@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+def command(
+    model: str,
+    backend: str,
+    settings: tuple[str, ...],
+    task: str,
+    hidden: tuple[int, ...] | None,
+    reward_delay: str,
+    seeds: tuple[int, ...],
+    as_json: bool,
+) -> None:
+    """Check."""
+    overrides = values.assignments(settings)
+    from rnla_neuro.cli import screen
+
+    with screen.only_json_on_stdout(as_json):
+        from rnla_neuro.backend import get_backend
+        from rnla_neuro.network import NetworkSpec
+        from rnla_neuro.rewards import RewardDelay
+        from rnla_neuro.spec.loader import load_model
+
+        engine = get_backend(backend)  # a wrong name is told before anything is computed
+        delay = RewardDelay.parse(reward_delay)
+        loaded = load_model(model, overrides)
+        n_in, chosen, n_out = _sizes(task, hidden, loaded.trial.duration)
+        network = NetworkSpec(loaded, (n_in, *chosen, n_out), seeds, delay=delay)
+        engine.check(network, {})
+        proven = _proven(network.form)
+        start = _start(network)
+    if as_json:
+        about = {
+            "model": loaded.name,
+            "file": str(loaded.path),
+            "backend": backend,
+            "sizes": list(network.sizes),
+        }
+        screen.print_json(
+            {
+                **about,
+                "proven": [{"name": name.strip(), "text": text} for name, text in proven],
+                "start": start,
+            }
+        )
+        return
+    ok = click.style("ok", fg="green", bold=True)
+    click.echo(f"{click.style(loaded.name, bold=True)}  {loaded.summary}")
+    click.echo(f"{ok}  {loaded.path}: complete; names, roles and units agree")
+    click.echo(f"{ok}  {backend} can run it; proven of its equations: u = W r̄ + ē(u) + ξ̄ on the trajectory")
+    for name, text in proven:
+        click.echo(f"      {click.style(name.ljust(22), fg='cyan')} {text}")
+    click.echo(
+        f"{ok}  a network {'-'.join(map(str, network.sizes))} is well-posed with the weights it starts with"
+    )
+    for name, text in _start_words(start, network):
+        click.echo(f"      {click.style(name.ljust(22), fg='cyan')} {text}")
+
+
+def _sizes(task: str, hidden: tuple[int, ...] | None, duration: float) -> tuple[int, tuple[int, ...], int]:
+    """Return inputs, hidden sizes and actions of a task."""
+    from rnla_neuro.bridge import EnvironmentBridge
+    from rnla_neuro.tasks.catalogue import get
+
+    about = get(task)
+    with EnvironmentBridge(about, 1, [1], trial_duration=duration, decision_time=duration) as bridge:
+        return bridge.n_in, about.hidden if hidden is None else hidden, bridge.n_actions
+
+
+def _start(network: NetworkSpec) -> dict[str, Any]:
+    """Compute the gain bound of the initial weights and the credit of a trial.
+
+    Raises:
+        ConvergenceError: The nudging is too strong for one equilibrium.
+        ConfigError: The eligibility trace holds nothing of a trial when its reward arrives.
+    """
+    from rnla_neuro.network import gain_bound, nudging_slope, refuse_strong_nudging, steepest_rate
+
+    slope, steepest = nudging_slope(network.form, network.sizes[-1]), steepest_rate(network.form)
+    bound = gain_bound(network.initial_weights(), slope, steepest)
+    refuse_strong_nudging(bound, network.model)
+    return {
+        "gain_bound": bound.value,
+        "nudging_slope": bound.nudging,
+        "layer_norms": list(bound.layer_norms),
+        "seed": network.seeds[bound.agent],
+        "room": 1 / bound.nudging - 1 if bound.nudging > 0 else None,
+        "credit": network.credit,
+    }
+
+
+def _start_words(start: dict[str, Any], network: NetworkSpec) -> list[tuple[str, str]]:
+    """Say what was computed for the start."""
+    room = "no limit: there is no nudging" if start["room"] is None else f"up to {start['room']:.3g}"
+    n = len(network.seeds)
+    return [
+        ("gain bound", f"b (1 + Σ‖W φ'‖²) = {start['gain_bound']:.3g}, below 1 (largest of {n} seeds)"),
+        ("  nudging slope b", f"{start['nudging_slope']:.3g}"),
+        ("  room for the weights", f"Σ‖W φ'‖² may grow {room}"),
+        (
+            "credit of a trial",
+            f"{start['credit']:.3g} in the eligibility trace, reward delay {network.delay}",
+        ),
+    ]
+
+
+def _proven(form: EquilibriumForm) -> list[tuple[str, str]]:
+    """Say what the proof found, a line a part."""
+    lines = [
+        ("input rate", str(form.input_rate)),
+        ("hidden rate φ(u)", str(form.phi)),
+        ("its slope φ'(u)", str(form.phi_prime)),
+        ("membrane", f"tau_m = {_ms(form.tau_m)}"),
+        ("nudging ē", str(form.nudging)),
+        *((f"  {group.name}", f"{group.kind}({group.argument})") for group in form.groups),
+        ("action rate", str(form.action_rate)),
+        ("exploration", _exploration(form)),
+        ("policy", f"{form.policy.kind}({form.policy.argument})"),
+        ("decision", _decision(form)),
+    ]
+    for name, traces in (("hidden", form.hidden), ("action", form.action)):
+        lines += _traces(name, traces)
+        for channel, update in traces.updates.items():
+            lines += [(f"  on {channel}", text) for text in _update("w +=", traces, update)]
+        for channel, flow in traces.flows.items():
+            lines += [(f"  while {channel} lasts", text) for text in _update("dw/dt =", traces, flow)]
+    for modulator in form.modulators:
+        statements = "; ".join(f"{name} = {expr}" for name, expr in modulator.statements)
+        pulse = (
+            f"; {modulator.pulse.variable} decays with {_ms(modulator.pulse.tau)}" if modulator.pulse else ""
+        )
+        lines.append((f"neuromodulator {modulator.channel}", statements + pulse))
+    return lines
+
+
+def _exploration(form: EquilibriumForm) -> str:
+    if form.noise == "none":
+        return "none"
+    tau = f", correlation time {_ms(form.noise_tau)}" if form.noise_tau is not None else ", held for a trial"
+    lowpass = ", low-passed with tau_m" if form.noise_lowpass else ""
+    return f"{form.noise}, scale {form.noise_scale:g}{tau}{lowpass}"
+
+
+def _decision(form: EquilibriumForm) -> str:
+    rule = form.decision
+    if rule.tau is None:
+        return f"argmax({rule.argument})"
+    return f"argmax of {rule.argument}, low-passed with {_ms(rule.tau)}"
+
+
+def _traces(layer: str, traces: Traces) -> list[tuple[str, str]]:
+    """Say each trace of a projection: its time constant and what drives it."""
+    lines = []
+    for i, name in enumerate(traces.names):
+        tau = f"tau {_ms(-1 / traces.A[i, i])}" if traces.A[i, i] else "no decay"
+        drives = [
+            f"({source.factor})*rbar_pre" + (" while the gate is open" if source.gated else "")
+            for source, weight in zip(traces.sources, traces.B[i], strict=True)
+            if weight
+        ]
+        drives += [other for j, other in enumerate(traces.names) if j != i and traces.A[i, j]]
+        role = "eligibility" if i == traces.eligibility else "trace"
+        lines.append((f"{layer} {role} {name}", f"{tau}, driven by {' and '.join(drives) or 'nothing'}"))
+    return lines
+
+
+def _update(verb: str, traces: Traces, update: Update) -> list[str]:
+    """Say what an event does to the weights."""
+    return [
+        f"{verb} ({gain})*{name}" if gain.is_Add else f"{verb} {gain}*{name}"
+        for name, gain in zip(traces.names, update.gains, strict=True)
+        if not gain.is_zero
+    ] + [f"{name} = 0" for name, reset in zip(traces.names, update.resets, strict=True) if reset]
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.4g} ms"

@@ -1,0 +1,106 @@
+"""`rnla list`: models, tasks and backends."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import click
+
+from rnla_neuro.cli.help import Command, Option
+from rnla_neuro.errors import BackendError, ConfigError, unknown
+
+KINDS = ("models", "tasks", "backends")
+EXAMPLES = (
+    ("everything", "rnla list"),
+    ("the models that come with the package", "rnla list models"),
+    ("for scripts", "rnla list tasks --json"),
+)
+ARGUMENTS = (("[KIND]", "models, tasks or backends; without it, all three"),)
+
+
+@click.command(
+    "list",
+    cls=Command,
+    examples=EXAMPLES,
+    arguments=ARGUMENTS,
+    help="List models, tasks or backends, each with a line about it.",
+)
+@click.argument("kind", required=False)
+@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+def command(kind: str | None, as_json: bool) -> None:
+    """List."""
+    if kind is not None and kind not in KINDS:
+        raise ConfigError(unknown("kind of list", kind, KINDS))
+    from rnla_neuro.cli import screen
+
+    makers = {"models": _models, "tasks": _tasks, "backends": _backends}
+    with screen.only_json_on_stdout(as_json):
+        found = {one: makers[one]() for one in (KINDS if kind is None else (kind,))}
+    if as_json:
+        screen.print_json(found)
+        return
+    console = screen.console()
+    for place, (name, rows) in enumerate(found.items()):
+        if place:
+            console.print()
+        columns = list(rows[0]) if rows else ["name"]
+        cells = [[_cell(row[column]) for column in columns] for row in rows]
+        console.print(screen.table(name, columns, cells))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def _models() -> list[dict[str, Any]]:
+    """Read the heads of the packaged model files (checking them takes longer: `rnla check`)."""
+    from rnla_neuro import resources
+
+    rows = []
+    for path in sorted(resources.models_dir().glob("*.toml")):
+        head = tomllib.loads(path.read_text(encoding="utf-8")).get("model", {})
+        rows.append({"name": path.stem, "kind": head.get("kind", ""), "summary": head.get("summary", "")})
+    return rows
+
+
+def _tasks() -> list[dict[str, Any]]:
+    from rnla_neuro.tasks.catalogue import available
+
+    return [
+        {
+            "name": task.name,
+            "environment": task.env_id,
+            "hidden": list(task.hidden),
+            "iterations": task.iterations,
+            "model": task.model,
+            "summary": task.summary,
+        }
+        for task in available().values()
+    ]
+
+
+def _backends() -> list[dict[str, Any]]:
+    from rnla_neuro.backend import available_backends, get_backend
+
+    rows = []
+    for name in available_backends():
+        try:
+            backend = get_backend(name)
+        except (BackendError, ImportError) as error:
+            rows.append(
+                {"name": name, "models": [], "precisions": [], "summary": f"cannot be loaded: {error}"}
+            )
+            continue
+        can = backend.capabilities
+        rows.append(
+            {
+                "name": name,
+                "models": [*can.kinds],
+                "precisions": [*can.precisions],
+                "summary": backend.summary,
+            }
+        )
+    return rows

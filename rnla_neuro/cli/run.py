@@ -1,0 +1,191 @@
+"""`rnla run`: learn a task and keep what came of it in a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnla_neuro.cli import values
+from rnla_neuro.cli.help import Command, Option
+
+if TYPE_CHECKING:
+    from rnla_neuro.experiment import RunRequest
+    from rnla_neuro.results import Results
+
+EXAMPLES = (
+    ("handwritten digits, from reward alone", "rnla run digits"),
+    ("ten seeds side by side, a shorter run", "rnla run digits --seeds 10 --iterations 20000"),
+    (
+        "rewards that come after a random delay, trials of 50 ms",
+        "rnla run digits --reward-delay gamma:2,0.5T --set T=50ms",
+    ),
+    ("two hidden layers, another learning rate", "rnla run bars --hidden 30,20 --set eta=0.04"),
+    ("your own model file", "rnla run xor --model ./mine.toml"),
+    ("any Gymnasium environment, or a table of features and labels", "rnla run data.csv"),
+    ("the same network with REINFORCE, to compare", "rnla run digits --learner reinforce --seeds 10"),
+    ("for scripts: one JSON object on standard output", "rnla run xor --json"),
+)
+ARGUMENTS = (
+    ("TASK", "a name of 'rnla list tasks', a Gymnasium id (Acrobot-v1), or the path of a .csv or .npz table"),
+)
+WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
+
+
+@click.command(
+    "run",
+    cls=Command,
+    examples=EXAMPLES,
+    arguments=ARGUMENTS,
+    help="Learn TASK and keep configuration, records, weights, summary and pictures in a new run folder.",
+)
+@click.argument("task")
+@click.option(
+    "--model", cls=Option, group=WHAT, metavar="NAME|FILE", default="auto",
+    help="a name of 'rnla list models', or the path of a model file; auto: what fits the task",
+)  # fmt: skip
+@click.option(
+    "--learner", cls=Option, group=WHAT, metavar="NAME", default="r-nla",
+    help="r-nla, node-perturbation, or a baseline on the same network: reinforce, backprop",
+)  # fmt: skip
+@click.option(
+    "--hidden", cls=Option, group=WHAT, type=values.Text("SIZES", values.hidden),
+    help="neurons of the hidden layers, such as 40,20; by default what fits the task",
+)  # fmt: skip
+@click.option(
+    "--set", "settings", cls=Option, group=WHAT, metavar="NAME=VALUE", multiple=True,
+    help="change a parameter of the model, such as eta=0.05 or T=50ms (can be repeated)",
+)  # fmt: skip
+@click.option(
+    "--freeze-hidden", cls=Option, group=WHAT, is_flag=True,
+    help="only the action layer learns: the floor that deep learning must beat",
+)  # fmt: skip
+@click.option(
+    "--seeds", cls=Option, group=LEARNING, type=values.Text("SEEDS", values.seeds), default="1",
+    help="a count (10), a range (901-905) or a list (3,7,20-25); they learn side by side",
+)  # fmt: skip
+@click.option(
+    "--iterations", cls=Option, group=LEARNING,
+    type=values.Text("N", values.whole_above_zero("--iterations", "20000")),
+    help="decisions of each seed; by default what the task needs",
+)  # fmt: skip
+@click.option(
+    "--reward-delay", cls=Option, group=LEARNING, metavar="LAW", default="none",
+    help="none, iterations:K, gamma:SHAPE,SCALE or fixed:TIME, such as iterations:1, gamma:2,15ms",
+)  # fmt: skip
+@click.option(
+    "--evaluation-episodes", cls=Option, group=LEARNING, default="100",
+    type=values.Text("N", values.whole_above_zero("--evaluation-episodes", "100")),
+    help="greedy episodes of each seed at the end, for tasks without a test set",
+)  # fmt: skip
+@click.option(
+    "--backend", cls=Option, group="Engine", metavar="NAME", default="equilibrium",
+    help="a name of 'rnla list backends'",
+)  # fmt: skip
+@click.option(
+    "--precision", cls=Option, group="Engine", metavar="TYPE", default="float64", help="float64 or float32"
+)
+@click.option(
+    "--core", cls=Option, group="Engine", metavar="NAME", default="auto",
+    help="of the equilibrium backend: native (C++ made from the model), numpy, or auto",
+)  # fmt: skip
+@click.option(
+    "--out", cls=Option, group=OUTPUT, metavar="FOLDER",
+    help="the run folder, a new one; by default runs/TASK-MODEL-LEARNER-TIME",
+)  # fmt: skip
+@click.option(
+    "--json", "as_json", cls=Option, group=OUTPUT, is_flag=True,
+    help="one JSON object on standard output, everything else on standard error",
+)  # fmt: skip
+@click.option(
+    "--quiet", cls=Option, group=OUTPUT, is_flag=True,
+    help="no progress and no table: only the run folder's path (with --json, the object)",
+)  # fmt: skip
+@click.option(
+    "--tensorboard", cls=Option, group=OUTPUT, is_flag=True,
+    help="also write scalars for TensorBoard into the run folder (extra 'tensorboard')",
+)  # fmt: skip
+def command(
+    task: str,
+    settings: tuple[str, ...],
+    out: str | None,
+    as_json: bool,
+    quiet: bool,
+    tensorboard: bool,
+    **options: Any,
+) -> None:
+    """Run."""
+    overrides = values.assignments(settings)
+    if out is not None:
+        values.new_folder(Path(out))
+    if tensorboard:
+        _require_tensorboard()
+    from rnla_neuro.cli.screen import only_json_on_stdout
+
+    with only_json_on_stdout(as_json or quiet):
+        from rnla_neuro.experiment import RunRequest, default_out
+
+        request = RunRequest(task=task, overrides=overrides, **options)
+        folder = default_out(request) if out is None else Path(out)
+        results = _run(request, folder, quiet=quiet)
+        if tensorboard:
+            from rnla_neuro.analysis.tensorboard import export
+
+            export(results, folder / "tensorboard")
+    _tell(results, as_json=as_json, quiet=quiet, tensorboard=tensorboard)
+
+
+def _run(request: RunRequest, folder: Path, *, quiet: bool) -> Results:
+    """Run with progress; a signal ends it with what the user should know."""
+    from rnla_neuro.cli.app import Stopped
+    from rnla_neuro.cli.progress import watch
+    from rnla_neuro.experiment import run
+
+    try:
+        with watch(str(request.task), len(request.seeds), quiet=quiet) as progress:
+            return run(request, folder, on_progress=progress)
+    except KeyboardInterrupt as stop:
+        raise Stopped(_what_is_left(folder)) from stop
+
+
+def _what_is_left(folder: Path) -> str:
+    """Say what there is of a run that was stopped."""
+    if not (folder / "config.toml").is_file():
+        return "stopped before anything was recorded: there is no run folder"
+    from rnla_neuro.results import Results
+
+    iterations = Results.load(folder).iterations
+    return (
+        f"stopped after {iterations:,} decisions: what was recorded is in {folder} and can be read "
+        f"(rnla show {folder})"
+    )
+
+
+def _tell(results: Results, *, as_json: bool, quiet: bool, tensorboard: bool) -> None:
+    """Print what came of the run, and where it is."""
+    from rnla_neuro.cli import measures, screen
+
+    folder = results.path
+    picture = folder / "learning_curve.png"
+    logs = folder / "tensorboard"
+    if as_json:
+        places = {"picture": str(picture)} | ({"tensorboard": str(logs)} if tensorboard else {})
+        screen.print_json(measures.about(results) | places)
+    elif quiet:
+        click.echo(str(folder))
+    else:
+        screen.console().print(measures.one_run(results))
+        click.echo(f"\npicture     {picture}\nrun folder  {folder}")
+        if tensorboard:
+            click.echo(f"scalars     tensorboard --logdir {logs}")
+
+
+def _require_tensorboard() -> None:
+    """Refuse before the run, not after it."""
+    from importlib.util import find_spec
+
+    from rnla_neuro.errors import MissingExtraError
+
+    if find_spec("tensorboardX") is None:
+        raise MissingExtraError("--tensorboard needs a package more: pip install 'rnla_neuro[tensorboard]'")

@@ -1,0 +1,136 @@
+"""Reads the values of options; each error says the option, the value, what is allowed, and an example."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rnla_neuro.errors import ConfigError, RunFolderError
+
+MOST_SEEDS = 10_000
+_SEEDS_FORMS = "allowed: a count (10: seeds 1 to 10), a range (901-905), or a list (3,7,20-25)"
+
+
+class Text(click.ParamType):  # type: ignore[type-arg]  # generic only in late versions of click
+    """A value that is read by a function; its errors are ours, not click's."""
+
+    def __init__(self, form: str, read: Callable[[str], Any]) -> None:
+        self.name, self._read = form, read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        return self._read(value) if isinstance(value, str) else value
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Return the form as it stands in the help."""
+        return self.name
+
+
+def seeds(text: str) -> tuple[int, ...]:
+    """Read a count, a range, or a list of seeds and ranges.
+
+    Raises:
+        ConfigError: It is none of them, a seed comes twice, or there are too many.
+
+    >>> seeds("3"), seeds("901-903"), seeds("7,")
+    ((1, 2, 3), (901, 902, 903), (7,))
+    """
+    count = _whole(text)
+    if count is not None:
+        if not 1 <= count <= MOST_SEEDS:
+            raise ConfigError(f"--seeds {text}: a count is 1 to {MOST_SEEDS:,}; {_SEEDS_FORMS}")
+        return tuple(range(1, count + 1))
+    found: list[int] = []
+    for part in text.rstrip(",").split(","):
+        match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
+        if match is None:
+            raise ConfigError(f"--seeds {text}: {part!r} is not a seed or a range; {_SEEDS_FORMS}")
+        first = int(match[1])
+        last = first if match[2] is None else int(match[2])
+        if last < first:
+            raise ConfigError(f"--seeds {text}: the range {part.strip()!r} runs backwards; {_SEEDS_FORMS}")
+        if last - first >= MOST_SEEDS:
+            raise ConfigError(f"--seeds {text}: more than {MOST_SEEDS:,} seeds at once; {_SEEDS_FORMS}")
+        found.extend(range(first, last + 1))
+    twice = sorted({seed for seed in found if found.count(seed) > 1})
+    if twice:
+        raise ConfigError(f"--seeds {text}: seed {twice[0]} comes twice; {_SEEDS_FORMS}")
+    return tuple(found)
+
+
+def whole_above_zero(option: str, example: str) -> Callable[[str], int]:
+    """Return a reader of whole numbers from 1."""
+
+    def read(text: str) -> int:
+        number = _whole(text)
+        if number is None or number < 1:
+            raise ConfigError(f"{option} {text}: a whole number from 1 is needed, such as {option} {example}")
+        return number
+
+    return read
+
+
+def hidden(text: str) -> tuple[int, ...]:
+    """Read sizes of hidden layers, from the input on.
+
+    >>> hidden("40,20")
+    (40, 20)
+    """
+    sizes = [_whole(part) for part in text.split(",")]
+    if any(size is None or size < 1 for size in sizes):
+        raise ConfigError(
+            f"--hidden {text}: sizes of the hidden layers from the input on, each a whole number from 1, "
+            "such as --hidden 40 or --hidden 40,20"
+        )
+    return tuple(size for size in sizes if size is not None)
+
+
+def trials(text: str) -> tuple[int, ...]:
+    """Read moments of training, in decisions."""
+    moments = [_whole(part) for part in text.split(",")]
+    if any(moment is None or moment < 0 for moment in moments):
+        raise ConfigError(
+            f"--trials {text}: moments of training, whole numbers from 0, such as --trials 0,1000,5000"
+        )
+    return tuple(sorted({moment for moment in moments if moment is not None}))
+
+
+def assignments(texts: Iterable[str]) -> dict[str, str]:
+    """Read ``name=value`` of repeated ``--set``.
+
+    >>> assignments(["eta=0.1", "T=50ms"])
+    {'eta': '0.1', 'T': '50ms'}
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (equals and name.isidentifier() and value):
+            raise ConfigError(
+                f"--set {text}: name=value is needed, such as --set eta=0.05 or --set tau_m=20ms"
+            )
+        if name in found:
+            raise ConfigError(f"--set {text}: {name} is set twice (before to {found[name]})")
+        found[name] = value
+    return found
+
+
+def new_folder(path: Path) -> None:
+    """Refuse a folder that exists before any time is spent on it."""
+    if path.exists() or path.is_symlink():
+        raise RunFolderError(
+            f"{path} exists already: a run never writes over another; choose another folder with --out"
+        )
+
+
+def _whole(text: str) -> int | None:
+    """Return a whole number (``20_000`` is one too), or None."""
+    if re.fullmatch(r"\s*[-+]?\d[\d_]{0,17}\s*", text) is None:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        return None

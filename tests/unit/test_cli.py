@@ -1,0 +1,283 @@
+"""Help, errors and values of options; nothing here runs a network."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import click
+import pytest
+
+from rnla_neuro import __version__
+from rnla_neuro.cli import app, values
+from rnla_neuro.cli.app import COMMANDS, execute
+from rnla_neuro.errors import ConfigError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def rnla(capsys, monkeypatch, tmp_path):
+    """Run a command line in an empty folder; returns code, standard output, standard error."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RNLA_DEBUG", raising=False)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        code = execute(arguments)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+def commands() -> dict[str, click.Command]:
+    ctx = click.Context(app.app)
+    return {name: app.app.get_command(ctx, name) for name in COMMANDS}
+
+
+def test_version(rnla):
+    assert rnla("--version") == (0, f"rnla {__version__}\n", "")
+
+
+def test_help_names_every_command_and_loads_none_of_them(rnla):
+    code, out, err = rnla("--help")
+    assert (code, err) == (0, "")
+    for name, text in COMMANDS.items():
+        assert re.search(rf"^  {name} +{re.escape(text)}$", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_has_examples_and_says_something_of_each_option(rnla, name):
+    code, out, _ = rnla(name, "--help")
+    assert code == 0
+    assert "Examples:" in out
+    assert f"rnla {name}" in out
+    for parameter in commands()[name].params:
+        if isinstance(parameter, click.Option):
+            assert parameter.opts[0] in out
+            assert parameter.help
+
+
+def test_help_imports_nothing_heavy():
+    heavy = ("numpy", "rich", "sympy", "brian2", "matplotlib", "gymnasium", "sklearn", "scipy", "pyarrow")
+    code = (
+        "import sys\nfrom rnla_neuro.cli.app import execute\n"
+        "for line in (['--help'], ['run', '--help'], ['align', '--help']):\n    execute(line)\n"
+        f"sys.exit(','.join(name for name in {heavy!r} if name in sys.modules) or 0)"
+    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_colours_only_where_they_are_wanted(rnla, monkeypatch):
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[" not in rnla("--help")[1]
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[" in rnla("run", "--help")[1]
+    assert "\x1b[" in rnla("lst")[2]
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[" not in rnla("run", "--help")[1]
+
+
+def test_every_example_is_a_command_line_that_parses(tmp_path):
+    for name, command in commands().items():
+        assert command.examples
+        for _, line in command.examples:
+            words = line.split()
+            assert words[:2] == ["rnla", name]
+            command.make_context(f"rnla {name}", words[2:])
+
+
+WRONG = [
+    # command line, what the message must say
+    (["lst"], ["unknown command 'lst'", "did you mean 'list'?", "rnla --help"]),
+    (["run"], ["Missing argument 'TASK'", "rnla run --help"]),
+    (["run", "xor", "extra"], ["unexpected extra argument", "extra"]),
+    (["run", "digts"], ["unknown task 'digts'", "did you mean 'digits'?", "bars"]),
+    (["run", "no/such.csv"], ["no/such.csv"]),
+    (["run", "xor", "--iteration", "5"], ["--iteration", "--iterations"]),
+    (["run", "xor", "--model", "rate_nal"], ["unknown model 'rate_nal'", "did you mean 'rate_nla'?"]),
+    (["run", "xor", "--model", "./mine.toml"], ["./mine.toml", "does not exist"]),
+    (["run", "xor", "--learner", "reinforced"], ["unknown learner", "did you mean 'reinforce'?", "backprop"]),
+    (["run", "xor", "--backend", "equilibrum"], ["unknown backend", "did you mean 'equilibrium'?"]),
+    (["run", "xor", "--seeds", "0"], ["--seeds 0", "1 to 10,000", "901-905"]),
+    (["run", "xor", "--seeds", "-3"], ["--seeds -3", "901-905"]),
+    (["run", "xor", "--seeds", "1000000"], ["--seeds 1000000", "10,000"]),
+    (["run", "xor", "--seeds", "1-99999999"], ["more than 10,000 seeds"]),
+    (["run", "xor", "--seeds", "5-1"], ["'5-1' runs backwards"]),
+    (["run", "xor", "--seeds", "1-3,2"], ["seed 2 comes twice"]),
+    (["run", "xor", "--seeds", "1,x"], ["'x' is not a seed"]),
+    (["run", "xor", "--seeds", ""], ["--seeds", "901-905"]),
+    (["run", "xor", "--iterations", "0"], ["--iterations 0", "whole number from 1", "--iterations 20000"]),
+    (["run", "xor", "--iterations", "1e4"], ["--iterations 1e4", "whole number from 1"]),
+    (["run", "xor", "--evaluation-episodes", "-1"], ["--evaluation-episodes -1", "whole number from 1"]),
+    (["run", "xor", "--hidden", "40,"], ["--hidden 40,", "--hidden 40,20"]),
+    (["run", "xor", "--hidden", "0"], ["--hidden 0", "from 1"]),
+    (["run", "xor", "--hidden", "40x20"], ["--hidden 40x20"]),
+    (["run", "xor", "--reward-delay", "gamma:2"], ["gamma:2", "gamma:SHAPE,SCALE"]),
+    (["run", "xor", "--reward-delay", "iteration:1"], ["iteration:1", "iterations"]),
+    (["run", "xor", "--set", "eta"], ["--set eta", "name=value", "--set eta=0.05"]),
+    (["run", "xor", "--set", "=3"], ["--set =3", "name=value"]),
+    (["run", "xor", "--set", "eta=1", "--set", "eta=2"], ["--set eta=2", "set twice"]),
+    (["run", "xor", "--set", "etta=1"], ["--set etta", "did you mean 'eta'?"]),
+    (["run", "xor", "--set", "tau_m=3"], ["--set tau_m=3", "tau_m", "10*ms"]),
+    (["run", "xor", "--learner", "reinforce", "--set", "etta=1"], ["'etta'", "did you mean 'eta"]),
+    (["run", "xor", "--precision", "float16"], ["float16", "float64, float32"]),
+    (["run", "xor", "--core", "nativ"], ["'nativ'", "native", "numpy"]),
+    (["run", "xor", "--out", "."], [". exists already", "--out"]),
+    (["list", "task"], ["unknown kind of list 'task'", "did you mean 'tasks'?"]),
+    (["check", "rate_nal"], ["did you mean 'rate_nla'?"]),
+    (["check", "rate_nla", "--backend", "equilibrum"], ["did you mean 'equilibrium'?"]),
+    (["check", "rate_nla", "--task", "digts"], ["did you mean 'digits'?"]),
+    (["check", "rate_nla", "--hidden", "a"], ["--hidden a"]),
+    (["check", "rate_nla", "--seeds", "a"], ["--seeds a"]),
+    (["check", "rate_nla", "--reward-delay", "late"], ["'late'", "iterations:K"]),
+    (["check", "rate_nla", "--set", "beta=0.5"], ["nudging is too strong", "beta = 0.5", "action layer"]),
+    (["show"], ["Missing argument 'RUN...'"]),
+    (["show", "nowhere"], ["nowhere is not a run folder", "no such folder"]),
+    (["show", "."], [". is not a run folder", "config.toml"]),
+    (["show", "x", "--out", "a.pdf"], ["a.pdf", "a.png"]),
+    (["show", "x", "--out", "."], ["--out .", "folder"]),
+    (["show", "x", "--out", "no/where.png"], ["no folder no"]),
+    (["align", "nowhere"], ["nowhere is not a run folder"]),
+    (["align", "x", "--trials", "1,-2"], ["--trials 1,-2", "0,1000,5000"]),
+    (["align", "x", "--inputs", "0"], ["--inputs 0"]),
+    (["align", "x", "--samples", "few"], ["--samples few"]),
+    (["align", "x", "--seeds", "few"], ["--seeds few"]),
+]
+
+
+@pytest.mark.parametrize(("line", "says"), WRONG, ids=[" ".join(line) for line, _ in WRONG])
+def test_a_mistake_is_one_readable_message(rnla, line, says, tmp_path):
+    code, out, err = rnla(*line)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    assert "Traceback" not in err
+    for text in says:
+        assert text in err
+    assert not list(tmp_path.iterdir())  # nothing is left behind
+
+
+def test_the_table_of_mistakes_has_every_option_with_a_value():
+    tried = {(line[0], word) for line, _ in WRONG for word in line if word.startswith("--")}
+    for name, command in commands().items():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option) and not parameter.is_flag and parameter.name != "method":
+                assert (name, parameter.opts[0]) in tried
+
+
+def test_debug_shows_the_traceback(rnla, monkeypatch):
+    monkeypatch.setenv("RNLA_DEBUG", "1")
+    code, _, err = rnla("run", "digts")
+    assert code == 2
+    assert "Traceback" in err
+    assert "error: unknown task 'digts'" in err
+
+
+def test_an_error_that_is_no_mistake_of_the_users_keeps_its_traceback(rnla, monkeypatch):
+    monkeypatch.setattr(app.app, "invoke", lambda ctx: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        rnla("list")
+
+
+def test_warnings_are_one_line(rnla, monkeypatch):
+    import warnings
+
+    warnings.simplefilter("default")
+    monkeypatch.setattr(app.app, "invoke", lambda ctx: warnings.warn("the weights have grown", stacklevel=1))
+    assert rnla("list") == (0, "", "warning: the weights have grown\n")
+
+
+def test_help_of_run_names_all_learners():
+    from rnla_neuro.session import LEARNERS
+
+    text = next(p.help for p in commands()["run"].params if p.name == "learner")
+    for learner in LEARNERS:
+        assert learner in text
+
+
+def test_defaults_are_those_of_a_request():
+    from rnla_neuro.session import RunRequest
+
+    ctx = commands()["run"].make_context("rnla run", ["xor"])
+    request = RunRequest("xor")
+    for name, value in ctx.params.items():
+        if hasattr(request, name):
+            assert value == getattr(request, name), name
+
+
+def test_list_tables_and_json_agree(rnla):
+    code, out, _ = rnla("list", "tasks")
+    assert code == 0
+    tasks = json.loads(rnla("list", "tasks", "--json")[1])["tasks"]
+    assert [task["name"] for task in tasks][:2] == ["xor", "parity4"]
+    for task in tasks:
+        assert task["name"] in out
+        assert task["summary"]
+    everything = json.loads(rnla("list", "--json")[1])
+    assert list(everything) == ["models", "tasks", "backends"]
+    files = {path.stem: tomllib.loads(path.read_text()) for path in (ROOT / "models").glob("*.toml")}
+    assert {row["name"]: row["summary"] for row in everything["models"]} == {
+        name: content["model"]["summary"] for name, content in files.items()
+    }
+    equilibrium = next(row for row in everything["backends"] if row["name"] == "equilibrium")
+    assert equilibrium["precisions"] == ["float64", "float32"]
+
+
+def test_check_says_what_was_proven(rnla):
+    code, out, err = rnla("check", "rate_nla", "--task", "xor", "--hidden", "6,5", "--set", "tau_elig=12ms")
+    assert (code, err) == (0, "")
+    for text in ("tanh(u)", "1 - tanh(u)**2", "softmax(g*u)", "gumbel, scale 0.25", "tau 12 ms", "2-6-5-2"):
+        assert text in out
+    assert "while the gate is open" in out
+
+
+def test_check_json_has_the_bound(rnla):
+    about = json.loads(rnla("check", "rate_nla", "--json")[1])
+    assert about["sizes"] == [64, 40, 10]
+    start = about["start"]
+    expected = start["nudging_slope"] * (1 + sum(norm**2 for norm in start["layer_norms"]))
+    assert start["gain_bound"] == pytest.approx(expected)  # one hidden layer, slope of tanh at most 1
+    assert start["room"] == pytest.approx(1 / start["nudging_slope"] - 1)
+    assert {"name": "hidden rate φ(u)", "text": "tanh(u)"} in about["proven"]
+
+
+def test_check_refuses_a_form_that_it_cannot_prove(rnla, tmp_path):
+    text = (ROOT / "models" / "rate_nla.toml").read_text()
+    changed = text.replace("err = ebar + tau_m*(ebar - ebar_prev)/dt : 1", "err = ebar : 1", 1)
+    assert changed != text
+    (tmp_path / "mine.toml").write_text(changed)
+    code, out, err = rnla("check", "./mine.toml")
+    assert (code, out) == (2, "")
+    assert "mine.toml: [neuron.hidden]" in err
+    assert "ebar*tau_m/dt" in err
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3", (1, 2, 3)), ("901-903", (901, 902, 903)), ("7,", (7,)), ("7-7", (7,)), ("3,7-8", (3, 7, 8))],
+)
+def test_seeds(text, expected):
+    assert values.seeds(text) == expected
+
+
+def test_assignments_keep_equal_signs_and_units():
+    assert values.assignments(["a=1", " b = 2*ms ", "c=x==1"]) == {"a": "1", "b": "2*ms", "c": "x==1"}
+
+
+def test_trials_are_sorted_and_single():
+    assert values.trials("5000,0,5000") == (0, 5000)
+    with pytest.raises(ConfigError, match="--trials"):
+        values.trials("")
