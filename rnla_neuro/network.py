@@ -143,12 +143,13 @@ def nudging_slope(form: EquilibriumForm, n_out: int) -> float:
     """Return the largest slope of the self-nudging, b = max ‖d ebar_N / d u_N‖, over many voltages.
 
     Winner-take-alls are steepest where some neurons tie, so ties of 2 to n neurons at several heights are
-    probed, beside random voltages; derivatives are central differences. (SCIENCE 1: b ≤ β g / 2 for softmax.)
+    probed, the rates' saturation included, beside random voltages; derivatives are central differences.
+    (SCIENCE 1: b ≤ β g / 2 for softmax.)
     """
     rng, layer = np.random.default_rng(0), ActionLayer(form)
     points = [rng.standard_normal(n_out) * scale for scale in np.geomspace(1e-3, 3.0, 24)]
     for tie in range(2, n_out + 1):
-        for height in np.linspace(-1.5, 1.5, 13):
+        for height in (*np.linspace(-1.5, 1.5, 13), 30.0):
             u = np.full(n_out, height - 3.0)
             u[:tie] = height
             points.append(u)

@@ -93,11 +93,11 @@ class EquilibriumSimulation(Simulation):
         rngs = [streams(seed).exploration for seed in network.seeds]
         self._exploration = make_exploration(network.model.exploration, form, rngs, network.sizes[-1])
         self._input_rate = compile_expression(form.input_rate, ("x",), form.parameters)
-        self._phi, _ = rate_functions(form)
+        self._phi, self._slope = rate_functions(form)
         self._action = ActionLayer(form)
-        self._plans: dict[tuple[bool, int, bool, float], tuple[Columns, FloatArray]] = {}
+        self._plans: dict[tuple[bool, int, int, bool, float], tuple[Columns, FloatArray]] = {}
         self.decisions = 0
-        self._last_input: FloatArray = np.zeros((self.n_agents, network.sizes[0]))
+        self._last_input: FloatArray = np.zeros((self.n_agents, 1, network.sizes[0]))  # its samples
         self._start = start
         self._clock, self._waited = 0.0, True  # until when the network has been advanced
         self._sweeps: FloatArray = np.zeros(self.n_agents)
@@ -142,13 +142,12 @@ class EquilibriumSimulation(Simulation):
                 f"observation of shape {observation.shape}: expected {expected}, or with samples in time "
                 f"({expected[0]}, S, {expected[1]})"
             )
-        if self.decisions == 0 and self._start == "rest":
-            self._start_at_rest(signal[:, 0])
-        rest = bool(self._core.state.mismatch.any())
+        from_rest = self.decisions == 0 and self._start == "rest"
+        rest = from_rest or bool(self._core.state.mismatch.any())
         columns, coefficients = self._plan(signal.shape[1], record or rest)
         basis = signal
         if coefficients.shape[1] > signal.shape[1]:
-            basis = np.concatenate([self._last_input[:, None, :], signal], axis=1)
+            basis = np.concatenate([self._last_input, signal], axis=1)
         start = (self.decisions + self.skipped) * self.trial_duration
         call = Call(
             columns=columns,
@@ -160,15 +159,20 @@ class EquilibriumSimulation(Simulation):
             events=events,
             record=record,
         )
+        if from_rest:  # a ramp begins at the input before
+            at_start = self._last_input[:, -1] if self.network.model.trial.ramp > 0 else signal[:, 0]
+            self._start_at_rest(self._input_rate(at_start), call.noise[:, 0])
         outcome = self._core.advance(call)
         self._after(signal, outcome.delivered, outcome.sweeps, rest)
         action = np.argmax(outcome.decision, axis=1)
         if not record:
             return action, None
-        return action, Recording(start + columns.time, noise=call.noise, **outcome.recording)
+        solved = columns.solve == 1  # not where the network idled between two runs
+        kept = {name: values[:, solved] for name, values in outcome.recording.items()}
+        return action, Recording(start + columns.time[solved], noise=call.noise[:, solved], **kept)
 
     def _after(self, signal: FloatArray, delivered: int, sweeps: IntArray, rest: bool) -> None:
-        self._last_input = signal[:, -1]
+        self._last_input = signal.copy()  # the caller may write into it
         self._clock, self._waited = self.next_decision, False
         self.decisions += 1
         self.delivered += delivered
@@ -182,12 +186,13 @@ class EquilibriumSimulation(Simulation):
     def _plan(self, samples: int, full: bool) -> tuple[Columns, FloatArray]:
         start = self.next_decision - self.decision_time
         gap = start - self._clock if self._waited else 0.0
-        key = (self._waited, samples, full, gap)
+        before = self._last_input.shape[1]
+        key = (self._waited, samples, before, full, gap)
         if key not in self._plans:
             trial, form = self.network.model.trial, self.network.form
             columns = plan(trial, form, first=self._waited, sampled=samples > 1, full=full, gap=gap)
             linear = self._input_rate(np.array([0.0, 1.0, 2.0]))
-            coefficients = np.ascontiguousarray(input_coefficients(columns, trial, samples))
+            coefficients = np.ascontiguousarray(input_coefficients(columns, trial, samples, before))
             if not np.array_equal(linear, [0.0, 1.0, 2.0]) and (coefficients % 1.0).any():
                 raise ConfigError(
                     f"model {self.network.model.name!r}: ramps and sampled signals need the input rate rbar = x"
@@ -195,26 +200,47 @@ class EquilibriumSimulation(Simulation):
             self._plans[key] = columns, coefficients
         return self._plans[key]
 
-    def _start_at_rest(self, observation: FloatArray) -> None:
-        rate, offsets = self._input_rate(observation), []
+    def _start_at_rest(self, rate: FloatArray, noise: FloatArray) -> None:
+        """Let all voltages be 0, whatever drives them: the mismatch is what the equilibrium would add."""
+        if self.network.form.noise_lowpass and self.network.form.noise_tau is None:
+            noise = np.zeros_like(noise)  # a current that starts to flow has not yet charged the membrane
+        drives = []
         for w in self._core.state.weights:
-            u = np.einsum("aij,aj->ai", w[:, :, :-1], rate) + w[:, :, -1]
-            offsets.append(-u)
-            rate = self._phi(np.zeros_like(u))  # the voltages are 0, whatever the drive
-        self._core.state.mismatch[...] = np.concatenate(offsets, axis=1)
+            drives.append(np.einsum("aij,aj->ai", w[:, :, :-1], rate) + w[:, :, -1])
+            rate = self._phi(np.zeros_like(drives[-1]))
+        rest = np.zeros_like(noise)
+        errors = [self._action.nudging(rest, drives[-1], noise)]
+        for w in self._core.state.weights[:0:-1]:
+            error = np.einsum("aij,ai->aj", w[:, :, :-1], errors[0])
+            errors.insert(0, self._slope(np.zeros_like(error)) * error)
+        equilibrium = [d + e for d, e in zip(drives, errors, strict=True)]
+        equilibrium[-1] = equilibrium[-1] + noise
+        self._core.state.mismatch[...] = -np.concatenate(equilibrium, axis=1)
 
     def finish(self, events: EventBatch) -> None:
-        """Let the network idle, its gate shut, until the last event has been applied."""
-        nothing = np.zeros(0)
-        empty = Columns(nothing, nothing, np.zeros(0, np.int64), np.zeros(0, np.int64))
-        shape = (self.n_agents, 0, self.sizes[-1])
-        basis = np.zeros((self.n_agents, 1, self.sizes[0]))
-        call = Call(empty, np.zeros((0, 1)), basis, np.zeros(shape), self._clock, self.decisions, events)
-        self.delivered += self._core.advance(call).delivered
-        if len(events):
-            self._clock = max(self._clock, float(events.time.max()))
+        """Let all agents idle, their gates shut, until the last event has been applied and has decayed."""
+        last = float(events.time.max()) if len(events) else self._clock
+        self._idle(max(0.0, last - self._clock), events)
+        while self._pulsing():
+            self._idle(self.trial_duration, EventBatch.empty())
         self._waited = True
         self.skip_past(self._clock)
+
+    def _idle(self, duration: float, events: EventBatch) -> None:
+        wait = Columns(
+            np.array([duration]), np.array([-0.5 * duration]), np.zeros(1, np.int64), np.zeros(1, np.int64)
+        )
+        noise = np.zeros((self.n_agents, 1, self.sizes[-1]))
+        basis = np.zeros((self.n_agents, 1, self.sizes[0]))
+        call = Call(wait, np.zeros((1, 1)), basis, noise, self._clock, self.decisions, events)
+        self.delivered += self._core.advance(call).delivered
+        self._exploration.idle(duration)
+        self._clock += duration
+
+    def _pulsing(self) -> bool:
+        names = modulator_state(self.network.form)
+        pulses = [names.index((m.channel, m.pulse.variable)) for m in self.network.form.modulators if m.pulse]
+        return bool(self._core.state.modulators[:, pulses].any())
 
     def _look_at_gain(self) -> GainBound:
         self.bound = gain_bound(self._core.state.weights, self._nudging, self._steepest)
@@ -259,12 +285,19 @@ class EquilibriumSimulation(Simulation):
 
         Raises:
             ConfigError: Shapes do not fit the network.
+            ConvergenceError: The nudging is too strong for these weights; the old ones are kept.
         """
-        for k, (target, new) in enumerate(zip(self._core.state.weights, weights, strict=True)):
+        own = self._core.state.weights
+        if len(weights) != len(own):
+            raise ConfigError(f"weights of {len(weights)} projections, expected {len(own)}")
+        for k, (target, new) in enumerate(zip(own, weights, strict=True)):
             if target.shape != np.shape(new):
                 raise ConfigError(f"weights {k} have shape {np.shape(new)}, expected {target.shape}")
+        bound = gain_bound([np.asarray(new) for new in weights], self._nudging, self._steepest)
+        refuse_strong_nudging(bound, self.network.model)
+        for target, new in zip(own, weights, strict=True):
             target[...] = new
-        refuse_strong_nudging(self._look_at_gain(), self.network.model)
+        self.bound = bound
 
     def traces(self) -> list[FloatArray]:
         """Return copies of the traces, one array (A, n_trace, n_post, n_pre + 1) a projection."""

@@ -85,25 +85,30 @@ def plan(
     return Columns(duration, time, gate.astype(np.int64), solve.astype(np.int64))
 
 
-def input_coefficients(columns: Columns, trial: TrialSpec, samples: int) -> npt.NDArray[np.float64]:
+def input_coefficients(columns: Columns, trial: TrialSpec, samples: int, before: int = 1) -> npt.NDArray[np.float64]:
     """Weights of the basis inputs in each column, shape (C, K).
 
-    The basis is the input before (its last sample) if anything reads it, then the `samples` inputs of this
-    trial. A held input has one sample; a signal is interpolated linearly between its samples.
+    The basis is the `before` inputs of the trial before if anything reads them, then the `samples` inputs of
+    this trial. A held input has one sample; a signal is interpolated linearly between its samples.
     """
-    weights = np.zeros((len(columns), samples + 1))
+    weights = np.zeros((len(columns), before + samples))
     for c, t in enumerate(columns.time):
         if t < 0:
-            weights[c, 0] = 1.0
+            _interpolate(weights[c, :before], 1.0 + t / trial.duration)
             continue
-        place = min(max(t, 0.0) / trial.duration * (samples - 1), samples - 1.0)
-        left = min(int(place), max(samples - 2, 0))
-        right = min(left + 1, samples - 1)
-        weights[c, 1 + right] += place - left
-        weights[c, 1 + left] += 1.0 - (place - left)
+        _interpolate(weights[c, before:], t / trial.duration)
         if t < trial.ramp:
             mix = 0.5 * (1.0 - np.cos(np.pi * t / trial.ramp))
             weights[c] *= mix
-            weights[c, 0] += 1.0 - mix
+            weights[c, before - 1] += 1.0 - mix
     weights[columns.solve == 0] = 0.0
-    return weights if weights[:, 0].any() else weights[:, 1:]
+    return weights if weights[:, :before].any() else weights[:, before:]
+
+
+def _interpolate(weights: npt.NDArray[np.float64], phase: float) -> None:
+    """Write the weights of a signal's samples at a phase of its trial, from 0 to 1."""
+    last = len(weights) - 1
+    place = min(max(phase, 0.0), 1.0) * last
+    left = min(int(place), max(last - 1, 0))
+    weights[min(left + 1, last)] += place - left
+    weights[left] += 1.0 - (place - left)

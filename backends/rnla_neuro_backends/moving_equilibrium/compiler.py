@@ -23,7 +23,7 @@ def find_compiler() -> str | None:
     """Return the C++ compiler's command: `$CXX`, else the first of c++, g++, clang++; None if there is none."""
     chosen = os.environ.get("CXX", "").strip()
     if chosen:
-        return chosen if shutil.which(shlex.split(chosen)[-1]) else None
+        return chosen if shutil.which(shlex.split(chosen)[0]) else None  # options may follow
     return next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
 
 

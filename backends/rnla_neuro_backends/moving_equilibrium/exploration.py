@@ -69,6 +69,9 @@ class Exploration(ABC):
     def columns(self, columns: Columns) -> FloatArray:
         """Return noise_bar for each column, shape (A, C, n_out)."""
 
+    def idle(self, duration: float) -> None:  # noqa: B027 - a held value does not age
+        """Let `duration` seconds pass in which nothing reads the noise."""
+
     @abstractmethod
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return a copy of the state."""
@@ -123,6 +126,11 @@ class HeldExploration(Exploration):
             self._bar = target + (self._bar - target) * whole
         return out
 
+    def idle(self, duration: float) -> None:
+        """Let the membrane's low-pass approach the value that is held."""
+        if self._tau is not None:
+            self._bar = self._value + (self._bar - self._value) * np.exp(-duration / self._tau)
+
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return a copy of the state."""
         return {"value": self._value.copy(), "bar": self._bar.copy(), **self._draws.state()}
@@ -145,8 +153,9 @@ class OrnsteinUhlenbeck(Exploration):
         self, std: float, tau: float, rngs: list[np.random.Generator], n_out: int, tau_low: float | None
     ) -> None:
         self._tau, self._low = tau, tau_low
-        self._std, self._rngs, self._n_out = std, rngs, n_out
-        self._draws: _Draws | None = None
+        self._std = std
+        self._noises = 1 if tau_low is None else 2
+        self._draws = _Draws("gaussian", rngs, (self._noises, n_out))
         self._xi: FloatArray = np.zeros((2, len(rngs), n_out))
         self._transitions: dict[float, tuple[FloatArray, FloatArray]] = {}
         self._fresh = True
@@ -177,11 +186,8 @@ class OrnsteinUhlenbeck(Exploration):
 
     def columns(self, columns: Columns) -> FloatArray:
         """Return noise_bar at the time of each solved column, shape (A, C, n_out)."""
-        noises = 1 if self._low is None else 2
         solved = np.flatnonzero(columns.solve)
-        if self._draws is None:
-            self._draws = _Draws("gaussian", self._rngs, (noises, self._n_out))
-        out = np.zeros((len(self._rngs), len(columns), self._n_out))
+        out = np.zeros((self._xi.shape[1], len(columns), self._xi.shape[2]))
         end = np.cumsum(columns.duration)
         middle = end - 0.5 * columns.duration
         for c in solved:
@@ -192,14 +198,18 @@ class OrnsteinUhlenbeck(Exploration):
                 self._fresh = False
             else:
                 mean, root = self._transition(round(float(middle[c] + self._last), 12))
-            self._step(mean, root, normal, noises)
+            self._step(mean, root, normal)
             self._last = -float(middle[c])
-            out[:, c] = self._xi[0 if self._low is None else 1]
+            out[:, c] = self._xi[self._noises - 1]
         self._last += float(end[-1])
         return out
 
-    def _step(self, mean: FloatArray, root: FloatArray, normal: FloatArray, noises: int) -> None:
-        if noises == 1:
+    def idle(self, duration: float) -> None:
+        """Let the process run on unseen: what comes next is less correlated with what was."""
+        self._last += duration
+
+    def _step(self, mean: FloatArray, root: FloatArray, normal: FloatArray) -> None:
+        if self._noises == 1:
             self._xi[0] = mean[0, 0] * self._xi[0] + np.abs(root[0]).max() * normal[:, 0]
             return
         drawn = np.moveaxis(normal, 1, 0)
@@ -207,17 +217,14 @@ class OrnsteinUhlenbeck(Exploration):
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return a copy of the state."""
-        draws = self._draws.state() if self._draws is not None else {}
         clock = np.array([self._last, float(self._fresh)])
-        return {"xi": self._xi.copy(), "clock": clock, **draws}
+        return {"xi": self._xi.copy(), "clock": clock, **self._draws.state()}
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Continue from a copy of the state."""
         self._xi = state["xi"].copy()
         self._last, self._fresh = float(state["clock"][0]), bool(state["clock"][1])
-        if "generators" in state:
-            self._draws = _Draws("gaussian", self._rngs, (1 if self._low is None else 2, self._n_out))
-            self._draws.restore(state)
+        self._draws.restore(state)
 
 
 def make_exploration(

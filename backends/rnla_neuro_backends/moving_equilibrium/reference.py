@@ -191,10 +191,9 @@ class _AgentCall:
     # ---- dynamics -----------------------------------------------------------------------------------
     def _process(self, block: list[_Piece], decide: bool) -> None:
         columns = self.call.columns
-        needed = [p for p in block if columns.solve[p.column]]
-        solved = self._solve(needed) if needed else None
-        if solved is None:
-            self._decay_mismatch(block)
+        mismatch = self._decay_mismatch(block)
+        needed = [k for k, p in enumerate(block) if columns.solve[p.column]]
+        solved = self._solve([block[k] for k in needed], [m[:, needed] for m in mismatch]) if needed else None
         self._integrate(block, solved)
         if decide and solved is not None:
             low = self.core.state.lowpass[self.agent]
@@ -211,20 +210,19 @@ class _AgentCall:
         ends = np.cumsum(self.settings.sizes[1:])[:-1]
         return np.split(np.array(middles).T, ends)
 
-    def _solve(self, block: list[_Piece]) -> _Solved:
+    def _solve(self, block: list[_Piece], mismatch: list[FloatArray]) -> _Solved:
         call, sizes, a = self.call, self.settings.sizes, self.agent
         chosen = [p.column for p in block]
         dtype = self.core.state.w.dtype
         rate = [(call.coefficients[chosen] @ call.basis[a]).T.astype(dtype)]
         noise = call.noise[a, chosen].T.astype(dtype)
-        mismatch = [m.astype(dtype) for m in self._decay_mismatch(block)]
         shape = [(n, len(chosen)) for n in sizes]
         s = _Solved(
             rate=rate + [np.zeros(x, dtype) for x in shape[1:]],
             u=[np.zeros(x, dtype) for x in shape],
             drive=[np.zeros(x, dtype) for x in shape],
             ebar=[np.zeros(x, dtype) for x in shape],
-            mismatch=[np.zeros(shape[0], dtype), *mismatch],
+            mismatch=[np.zeros(shape[0], dtype), *(m.astype(dtype) for m in mismatch)],
             noise=noise,
         )
         self._sweep(s)
@@ -257,7 +255,8 @@ class _AgentCall:
             if residual <= settings.rtol * size:
                 self.outcome.sweeps[self.agent] = max(self.outcome.sweeps[self.agent], sweep)
                 return
-        ratio = residual / before if np.isfinite(residual) else residual
+        growth = residual / before if before > 0 else 0.0
+        ratio = growth if np.isfinite(residual) else residual
         raise no_convergence(settings, self.agent, worst, ratio, self.call.t0)
 
     def _record(self, block: list[_Piece], s: _Solved) -> None:
