@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from rnla_neuro_backends.brian2_units import check_units
 
 from rnla_neuro.errors import ModelError
 from rnla_neuro.spec.loader import parse_model
 from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro_backends.brian2_units import check_units
 
 MODELS = Path(__file__).parents[2] / "models"
 FILE = MODELS / "rate_nla.toml"
