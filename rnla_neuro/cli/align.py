@@ -217,7 +217,8 @@ def _load(path: Path, agent: int) -> tuple[list[FloatArray], float]:
     import numpy as np
 
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # opened here: np.load leaves the file of a damaged archive open
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             names = sorted(
                 (n for n in archive.files if n.startswith("projection")), key=lambda n: int(n[10:])
             )

@@ -16,11 +16,17 @@ from rich.text import Text
 _PLAIN_WIDTH = 160  # a file or a pipe has no width: tables there are not squeezed
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let `rnla_neuro.cli.app.execute` choose the exit code."""
+        raise BrokenPipeError
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return a console of standard output, or standard error, as it is now."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else _PLAIN_WIDTH
-    return Console(file=stream, width=width, highlight=False, emoji=False)
+    return _Console(file=stream, width=width, highlight=False, emoji=False)
 
 
 def table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], numbers: int = 0) -> Table:
