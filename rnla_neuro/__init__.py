@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rnla_neuro.rewards import NeuromodEvent, RewardChannel
     from rnla_neuro.spec.loader import load_model
     from rnla_neuro.spec.model import ModelSpec
-    from rnla_neuro_backends.brian2_groups import to_brian2
+    from rnla_neuro_backends.brian2_model.groups import to_brian2
 
 __version__ = "0.1.0"
 
@@ -49,7 +49,7 @@ _HOME = {
     "Results": "rnla_neuro.results",
     "RewardChannel": "rnla_neuro.rewards",
     "load_model": "rnla_neuro.spec.loader",
-    "to_brian2": "rnla_neuro_backends.brian2_groups",
+    "to_brian2": "rnla_neuro_backends.brian2_model.groups",
 }
 
 

@@ -52,8 +52,15 @@ def episode_returns(
     returns: list[list[float]] = [[] for _ in range(n_agents)]
     # the stream that training never uses: one more number than the environment's own
     fresh = [streams(seed).environment + 1 for seed in seeds]
-    times = {"trial_duration": simulation.trial_duration, "decision_time": simulation.decision_time}
-    with EnvironmentBridge(env, n_agents, fresh, codec, channels=simulation.channels, **times) as bridge:
+    with EnvironmentBridge(
+        env,
+        n_agents,
+        fresh,
+        codec,
+        trial_duration=simulation.trial_duration,
+        decision_time=simulation.decision_time,
+        channels=simulation.channels,
+    ) as bridge:
         for step in range(_MOST_STEPS):
             if min(len(r) for r in returns) >= episodes:
                 return np.array([r[:episodes] for r in returns])
@@ -62,6 +69,6 @@ def episode_returns(
             for agent in np.flatnonzero(outcome.terminated | outcome.truncated):
                 returns[agent].append(float(outcome.episode_return[agent]))
         raise TaskError(
-            f"environment {bridge.name}: after {step + 1} greedy steps, {episodes} episodes had not ended for each agent; "
-            "give it a time limit (gymnasium.wrappers.TimeLimit)"
+            f"environment {bridge.name}: after {step + 1} greedy steps, {episodes} episodes had not ended for each "
+            "agent; give it a time limit (gymnasium.wrappers.TimeLimit)"
         )

@@ -26,7 +26,7 @@ from rnla_neuro.tasks.catalogue import Task
 from rnla_neuro.vectorize import EnvironmentLike
 
 LEARNERS: tuple[str, ...] = ("r-nla", "node-perturbation", *sorted(BASELINES, reverse=True))
-DEFAULT_MODEL, LATE_MODEL = "rate_nla", "rate_nla_late"
+DEFAULT_MODEL, LATE_MODEL, PERTURBATION_MODEL = "rate_nla", "rate_nla_late", "rate_nla_perturbation"
 _TRIAL = ("T", "dt", "ramp", "gate", "decision")
 
 OnTrial = Callable[[int, IntArray, StepOutcome, "IntArray | None"], None]
@@ -39,7 +39,8 @@ class RunRequest:
     Attributes:
         task: Name in the catalogue, Gymnasium id, or path of a table.
         model: Name or path of a model file. ``auto``: the task's, and `LATE_MODEL` in place of
-            `DEFAULT_MODEL` when rewards are late, since one low-pass cannot credit the trial before.
+            `DEFAULT_MODEL` when rewards are late, since one low-pass cannot credit the trial before. With node
+            perturbation it is `PERTURBATION_MODEL`; any other model is turned into node perturbation.
         learner: One of `LEARNERS`.
         backend: Name of a backend; the baselines need none and ignore it.
         seeds: One an agent; all learn side by side.
@@ -87,6 +88,8 @@ class RunRequest:
         """Return the model to load."""
         if self.model != "auto":
             return self.model
+        if self.learner == "node-perturbation" and task.model == DEFAULT_MODEL:
+            return PERTURBATION_MODEL
         late = RewardDelay.parse(self.reward_delay).kind != "none" and not self.is_baseline
         return LATE_MODEL if late and task.model == DEFAULT_MODEL else task.model
 
@@ -97,7 +100,8 @@ class RunRequest:
             overrides = {name: value for name, value in overrides.items() if name in _TRIAL}
         name = self.model_name(task)
         model = load_model(name, overrides) if text is None else parse_model(text, Path(name), overrides)
-        return as_node_perturbation(model) if self.learner == "node-perturbation" else model
+        perturb = self.learner == "node-perturbation" and model.name != PERTURBATION_MODEL
+        return as_node_perturbation(model) if perturb else model
 
 
 class Session:

@@ -247,11 +247,13 @@ def _cosines(axes: Axes, rows: Sequence[AlignmentPoint], label: str, number: int
     for same in by_trial.values():
         mean, low, _ = (float(x[0]) for x in mean_and_band([[row.cosine] for row in same]))
         means.append(mean)
-        errors.append(mean - low if len(same) > 1 else 1.96 * same[0].standard_error)
+        half = mean - low if len(same) > 1 else 1.96 * same[0].standard_error
+        # a cosine ends at ±1, an interval from two seeds does not
+        errors.append((max(0.0, min(half, 1.0 + mean)), max(0.0, min(half, 1.0 - mean))))
     axes.errorbar(
         list(by_trial),
         means,
-        yerr=errors,
+        yerr=np.transpose(errors),
         label=label,
         color=COLOURS[number % len(COLOURS)],
         linestyle=("-", "--")[number % 2],

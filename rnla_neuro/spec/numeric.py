@@ -62,7 +62,8 @@ class ActionLayer:
     def __init__(self, form: EquilibriumForm) -> None:
         self._form = form
         rates = {sp.Symbol("rbar", real=True): form.action_rate}
-        names, self._groups = self.NAMES, []
+        names: tuple[str, ...] = self.NAMES
+        self._groups: list[tuple[GroupReduction, Callable[..., FloatArray]]] = []
         for group in form.groups:
             argument = compile_expression(group.argument.subs(rates), names, form.parameters)
             self._groups.append((group, argument))

@@ -37,7 +37,7 @@ def check_units_cached(model: ModelSpec) -> None:
         ) from None
     if mark.exists():
         return
-    from rnla_neuro_backends.brian2_units import check_units
+    from rnla_neuro_backends.brian2_model.units import check_units
 
     check_units(model)
     try:

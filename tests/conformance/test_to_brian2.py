@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from brian2 import Clock, StateMonitor, ms
 
-import rnla_neuro_backends.brian2_groups as brian2_groups
+import rnla_neuro_backends.brian2_model.groups as brian2_groups
 from rnla_neuro import load_model, to_brian2
 from rnla_neuro.errors import BackendError, ConfigError
 from rnla_neuro.spec.loader import available_models, parse_model
 from rnla_neuro.spec.model import ModelSpec
-from rnla_neuro_backends.brian2_groups import Brian2Network
+from rnla_neuro_backends.brian2_model.groups import Brian2Network
 
 # Brian2 2.10 calls pyparsing by an old argument name.
 pytestmark = pytest.mark.filterwarnings("ignore:'parseAll' argument:DeprecationWarning")

@@ -11,7 +11,7 @@ import pytest
 from rnla_neuro.errors import ModelError
 from rnla_neuro.spec.loader import parse_model
 from rnla_neuro.spec.model import ModelSpec
-from rnla_neuro_backends.brian2_units import check_units
+from rnla_neuro_backends.brian2_model.units import check_units
 
 MODELS = Path(__file__).parents[2] / "models"
 FILE = MODELS / "rate_nla.toml"
@@ -88,7 +88,7 @@ def test_shipped_models_pass(path: Path) -> None:
 def test_import_leaves_hooks_and_warnings_alone() -> None:
     code = (  # in a process of its own: the first import counts
         "import sys, warnings; a = sys.excepthook, warnings.showwarning\n"
-        "import rnla_neuro_backends.brian2_units\n"
+        "import rnla_neuro_backends.brian2_model.units\n"
         "assert (sys.excepthook, warnings.showwarning) == a"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})

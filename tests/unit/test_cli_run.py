@@ -287,7 +287,6 @@ def test_show_of_a_run_without_records(rnla, folder, tmp_path):
 
 
 # The t interval of two seeds reaches far beyond a cosine, and alignment_plot draws it whole.
-@pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 def test_align_table_files_and_json(rnla, folder):
     code, out, err = rnla("align", folder, "--trials", "0,300", "--samples", 4)
     assert (code, err) == (0, "")

@@ -22,7 +22,7 @@ class _Printer(CXX17CodePrinter):  # type: ignore[misc]
         self._names, self._number = names, number
 
     def _print_Symbol(self, expr: sp.Symbol) -> str:
-        return self._names[expr.name]
+        return str(self._names[expr.name])
 
     def _print_Float(self, expr: sp.Float) -> str:
         return f"{self._number}({float(expr)!r})"

@@ -302,7 +302,8 @@ class _AgentCall:
     def _integrate_projection(
         self, k: int, rule: _Plasticity, z: FloatArray, block: list[_Piece], solved: _Solved | None
     ) -> None:
-        carry, contributions = np.eye(rule.n_trace), []
+        carry = np.eye(rule.n_trace)
+        contributions: list[FloatArray] = []
         for piece in block:
             step, source = rule.propagate(piece.duration)
             carry = step @ carry

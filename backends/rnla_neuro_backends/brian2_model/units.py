@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import Any, TypeVar
 
-import rnla_neuro_backends.brian2_import  # noqa: F401
+import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
 # isort: split
 from brian2.core.functions import DEFAULT_FUNCTIONS

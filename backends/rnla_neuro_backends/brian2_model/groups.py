@@ -1,6 +1,6 @@
 """A model as plain Brian2 groups, for anyone who works with Brian2: monitors, own inputs, own schedules.
 
-The file's strings run as they stand (see `brian2_strings` for what is put around them), in the explicit
+The file's strings run as they stand (see `strings` for what is put around them), in the explicit
 form that is stable: errors are passed directly from layer to layer, within the step.
 
 Order of a time step (all state variables are at time t until the voltages move):
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import rnla_neuro_backends.brian2_import  # noqa: F401
+import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
 # isort: split
 from brian2 import Clock, Network, NetworkOperation, NeuronGroup, Quantity, Synapses
@@ -42,8 +42,8 @@ from rnla_neuro.errors import BackendError, ConfigError, ConvergenceError, unkno
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.model import ModelSpec
-from rnla_neuro_backends.brian2_build import PROCESS, Builder
-from rnla_neuro_backends.brian2_strings import constant
+from rnla_neuro_backends.brian2_model.build import PROCESS, Builder
+from rnla_neuro_backends.brian2_model.strings import constant
 
 FloatArray = npt.NDArray[np.float64]
 _MAX_SWEEPS = 500

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import rnla_neuro_backends.brian2_import  # noqa: F401
+import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
 # isort: split
 from brian2 import Clock, Network, NeuronGroup, Quantity, Synapses, linked_var, second
@@ -15,7 +15,7 @@ from rnla_neuro.seeding import streams
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.equations import split_equations, split_statements
 from rnla_neuro.spec.model import ModelSpec, SynapseSpec
-from rnla_neuro_backends.brian2_strings import (
+from rnla_neuro_backends.brian2_model.strings import (
     NeuronStrings,
     Node,
     constant,
