@@ -41,7 +41,7 @@ class _Printer(CXX17CodePrinter):  # type: ignore[misc]
         return f"std::pow({self._number}({base}), {self._number}({self._print(expr.exp)}))"
 
     def _nested(self, function: str, args: Sequence[sp.Expr]) -> str:
-        code = self._print(args[0])
+        code: str = self._print(args[0])
         for arg in args[1:]:
             code = f"std::{function}({self._number}({code}), {self._number}({self._print(arg)}))"
         return code
