@@ -26,8 +26,11 @@ Callback = Callable[["Agent", "TrialReport"], bool | None]
 
 
 class TrialReport(dict[str, Any]):
-    """What happened in one trial: ``iteration``, ``action``, ``reward``, ``terminated``, ``truncated``,
-    ``episode_return`` and, where the task knows it, ``correct``; arrays of shape (A,)."""
+    """What happened in one trial, arrays of shape (A,).
+
+    Keys: ``iteration``, ``action``, ``reward``, ``terminated``, ``truncated``, ``episode_return``, and
+    ``correct`` where the task knows it.
+    """
 
 
 class Agent:
@@ -153,7 +156,8 @@ class Agent:
         one = array.shape == shape
         if not one and (array.ndim == 0 or array.shape[1:] != shape):
             raise ConfigError(
-                f"observation of shape {array.shape}: expected {shape}, or a batch ({', '.join(map(str, ('B', *shape)))})"
+                f"observation of shape {array.shape}: expected {shape}, or a batch "
+                f"({', '.join(map(str, ('B', *shape)))})"
             )
         inputs = bridge.codec.encode(array[None] if one else array)
         actions = self._session.simulation.predict(inputs) + bridge.action_start
@@ -178,7 +182,9 @@ class Agent:
         """
         from rnla_neuro.tasks import catalogue
 
-        target: Any = catalogue.get(env) if isinstance(env, str) else (env if env is not None else self._session.task)
+        target: Any = (
+            catalogue.get(env) if isinstance(env, str) else (env if env is not None else self._session.task)
+        )
         if target is None:
             raise ConfigError("this agent was made with a ready environment: give evaluate() one to play in")
         simulation = self._session.simulation

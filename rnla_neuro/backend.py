@@ -67,7 +67,9 @@ class Backend(ABC):
 def available_backends() -> list[str]:
     """Return the names of all backends, without importing them."""
     spec = importlib.util.find_spec("rnla_neuro_backends")
-    own = [m.name for m in pkgutil.iter_modules(spec.submodule_search_locations) if not m.ispkg] if spec else []
+    own = (
+        [m.name for m in pkgutil.iter_modules(spec.submodule_search_locations) if not m.ispkg] if spec else []
+    )
     return sorted({*own, *(point.name for point in entry_points(group=GROUP))})
 
 

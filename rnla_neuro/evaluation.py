@@ -21,7 +21,9 @@ def accuracy(simulation: Simulation, task: Task, split: str = "test") -> FloatAr
     return np.asarray((simulation.predict(inputs) == labels).mean(axis=1), dtype=np.float64)
 
 
-def greedy_actions(simulation: Simulation, observation: FloatArray) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+def greedy_actions(
+    simulation: Simulation, observation: FloatArray
+) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     """Return each agent's greedy action for its own observation: (A, n_in) to (A,)."""
     return np.diagonal(simulation.predict(observation)).copy()
 
@@ -61,7 +63,7 @@ def episode_returns(
         decision_time=simulation.decision_time,
         channels=simulation.channels,
     ) as bridge:
-        for step in range(_MOST_STEPS):
+        for _ in range(_MOST_STEPS):
             if min(len(r) for r in returns) >= episodes:
                 return np.array([r[:episodes] for r in returns])
             outcome = bridge.step(greedy_actions(simulation, bridge.observation))
@@ -69,6 +71,6 @@ def episode_returns(
             for agent in np.flatnonzero(outcome.terminated | outcome.truncated):
                 returns[agent].append(float(outcome.episode_return[agent]))
         raise TaskError(
-            f"environment {bridge.name}: after {step + 1} greedy steps, {episodes} episodes had not ended for each "
+            f"environment {bridge.name}: after {_MOST_STEPS} greedy steps, {episodes} episodes had not ended for each "
             "agent; give it a time limit (gymnasium.wrappers.TimeLimit)"
         )

@@ -68,9 +68,11 @@ class _Recorder:
         self._folder, self._session, self._iterations, self._tell = folder, session, iterations, tell
         self._rows: dict[str, list[npt.NDArray[Any]]] = {}
         self._recent: list[float] = []
-        self._at = sorted({round(part * iterations) for part in _CHECKPOINTS})
+        chosen = session.request.checkpoints
+        self._at = set(chosen or ()) if chosen is not None else {round(x * iterations) for x in _CHECKPOINTS}
         self.measure = "reward"
-        self.checkpoint(0)
+        if 0 in self._at:
+            self.checkpoint(0)
 
     def __call__(self, k: int, actions: IntArray, outcome: StepOutcome, label: IntArray | None) -> None:
         row: dict[str, npt.NDArray[Any]] = {"reward": outcome.reward}
@@ -121,9 +123,7 @@ class _Recorder:
             np.savez(file, allow_pickle=False, **arrays)
 
 
-def run(
-    request: RunRequest, out: Path, *, on_progress: Callable[[Progress], None] | None = None
-) -> Results:
+def run(request: RunRequest, out: Path, *, on_progress: Callable[[Progress], None] | None = None) -> Results:
     """Run a request into a new folder.
 
     Args:

@@ -75,7 +75,11 @@ class NetworkSpec:
             per_agent.append(
                 [
                     _draw_weights(
-                        self.form.action if k == last else self.form.hidden, self.form, rng, shape, self.sizes[-1]
+                        self.form.action if k == last else self.form.hidden,
+                        self.form,
+                        rng,
+                        shape,
+                        self.sizes[-1],
                     )
                     for k, shape in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True))
                 ]

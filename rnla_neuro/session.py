@@ -12,8 +12,8 @@ from rnla_neuro.backend import get_backend
 from rnla_neuro.bridge import EnvironmentBridge, StepOutcome
 from rnla_neuro.codec import Codec
 from rnla_neuro.errors import ConfigError, unknown
-from rnla_neuro.learners import make_learner
 from rnla_neuro.learners import LEARNERS as BASELINES
+from rnla_neuro.learners import make_learner
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.seeding import streams
@@ -52,6 +52,8 @@ class RunRequest:
         precision: ``float64`` or ``float32``.
         core: Core of the `equilibrium` backend: ``auto``, ``native`` or ``numpy``.
         evaluation_episodes: Greedy episodes an agent at the end, for tasks without a test set.
+        checkpoints: Trials after which a run keeps the weights (for `rnla align`); None: 0, 1, 3, 10, 30 and
+            100 % of the run.
     """
 
     task: str | Task
@@ -67,6 +69,7 @@ class RunRequest:
     precision: str = "float64"
     core: str = "auto"
     evaluation_episodes: int = 100
+    checkpoints: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.learner not in LEARNERS:
@@ -74,9 +77,13 @@ class RunRequest:
         if self.iterations is not None and self.iterations < 1:
             raise ConfigError(f"iterations = {self.iterations}: at least 1 is needed")
         if self.hidden is not None and (not self.hidden or min(self.hidden) < 1):
-            raise ConfigError(f"hidden layers {self.hidden}: at least one layer with at least one neuron is needed")
+            raise ConfigError(
+                f"hidden layers {self.hidden}: at least one layer with at least one neuron is needed"
+            )
         if self.evaluation_episodes < 1:
             raise ConfigError(f"evaluation_episodes = {self.evaluation_episodes}: at least 1 is needed")
+        if self.checkpoints is not None and min(self.checkpoints, default=0) < 0:
+            raise ConfigError(f"checkpoints {self.checkpoints}: numbers of trials of at least 0 are needed")
         RewardDelay.parse(self.reward_delay)
 
     @property

@@ -309,14 +309,21 @@ class EquilibriumSimulation(Simulation):
         self._core.settle()
         exploration = {f"exploration.{k}": v for k, v in self._exploration.state().items()}
         clock = np.array([self.decisions, self.skipped, self.delivered, self._waited, self._clock])
-        return {**self._core.state.copy(), **exploration, "clock": clock, "last_input": self._last_input.copy()}
+        return {
+            **self._core.state.copy(),
+            **exploration,
+            "clock": clock,
+            "last_input": self._last_input.copy(),
+        }
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Continue from a state that `state` returned, to the bit."""
         self._core.settle()
         self._core.state.restore(state)
         prefix = "exploration."
-        self._exploration.restore({k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)})
+        self._exploration.restore(
+            {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        )
         self.decisions, self.skipped, self.delivered = (int(v) for v in state["clock"][:3])
         self._waited, self._clock = bool(state["clock"][3]), float(state["clock"][4])
         self._last_input = state["last_input"].copy()
@@ -370,4 +377,10 @@ class EquilibriumBackend(Backend):
 
 
 BACKEND = EquilibriumBackend()
-__all__ = ["BACKEND", "EquilibriumBackend", "EquilibriumSimulation", "NoCompilerWarning", "StrongNudgingWarning"]
+__all__ = [
+    "BACKEND",
+    "EquilibriumBackend",
+    "EquilibriumSimulation",
+    "NoCompilerWarning",
+    "StrongNudgingWarning",
+]

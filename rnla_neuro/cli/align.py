@@ -47,7 +47,7 @@ ARGUMENTS = (("RUN", "a run folder of learner r-nla; it may be under way or inte
 )
 @click.argument("run")
 @click.option(
-    "--trials", cls=Option, type=values.Text("N,N,…", values.trials),
+    "--trials", cls=Option, type=values.Text("N,N,…", values.moments("--trials")),
     help="moments of training, among those whose weights the run has kept; by default all of them",
 )  # fmt: skip
 @click.option(

@@ -80,6 +80,11 @@ WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
     help="greedy episodes of each seed at the end, for tasks without a test set",
 )  # fmt: skip
 @click.option(
+    "--checkpoints", cls=Option, group=LEARNING, default=None,
+    type=values.Text("N,N,…", values.moments("--checkpoints")),
+    help="trials after which the weights are kept for 'rnla align'; by default 0, 1, 3, 10, 30 and 100 %",
+)  # fmt: skip
+@click.option(
     "--backend", cls=Option, group="Engine", metavar="NAME", default="equilibrium",
     help="a name of 'rnla list backends'",
 )  # fmt: skip

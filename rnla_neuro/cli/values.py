@@ -89,14 +89,18 @@ def hidden(text: str) -> tuple[int, ...]:
     return tuple(size for size in sizes if size is not None)
 
 
-def trials(text: str) -> tuple[int, ...]:
-    """Read moments of training, in decisions."""
-    moments = [_whole(part) for part in text.split(",")]
-    if any(moment is None or moment < 0 for moment in moments):
-        raise ConfigError(
-            f"--trials {text}: moments of training, whole numbers from 0, such as --trials 0,1000,5000"
-        )
-    return tuple(sorted({moment for moment in moments if moment is not None}))
+def moments(option: str) -> Callable[[str], tuple[int, ...]]:
+    """Return a reader of moments of training, in decisions."""
+
+    def read(text: str) -> tuple[int, ...]:
+        found = [_whole(part) for part in text.split(",")]
+        if any(moment is None or moment < 0 for moment in found):
+            raise ConfigError(
+                f"{option} {text}: moments of training, whole numbers from 0, such as {option} 0,1000,5000"
+            )
+        return tuple(sorted({moment for moment in found if moment is not None}))
+
+    return read
 
 
 def assignments(texts: Iterable[str]) -> dict[str, str]:

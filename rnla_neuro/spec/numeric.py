@@ -36,8 +36,7 @@ def compile_expression(
     values = {sp.Symbol(p, real=True): sp.Float(parameters[p], 17) for p in free}
     symbols = [sp.Symbol(name, real=True) for name in names]
     body = _extremes_as_functions(expr).subs(values)
-    function = sp.lambdify(symbols, body, modules=[_EXTREMES, "numpy"], cse=True)
-    return function  # type: ignore[no-any-return]
+    return sp.lambdify(symbols, body, modules=[_EXTREMES, "numpy"], cse=True)  # type: ignore[no-any-return]
 
 
 def softmax(x: FloatArray, axis: int = -1) -> FloatArray:

@@ -125,6 +125,7 @@ WRONG = [
     (["run", "xor", "--iterations", "0"], ["--iterations 0", "whole number from 1", "--iterations 20000"]),
     (["run", "xor", "--iterations", "1e4"], ["--iterations 1e4", "whole number from 1"]),
     (["run", "xor", "--evaluation-episodes", "-1"], ["--evaluation-episodes -1", "whole number from 1"]),
+    (["run", "xor", "--checkpoints", "10,-1"], ["--checkpoints 10,-1", "moments of training"]),
     (["run", "xor", "--hidden", "40,"], ["--hidden 40,", "--hidden 40,20"]),
     (["run", "xor", "--hidden", "0"], ["--hidden 0", "from 1"]),
     (["run", "xor", "--hidden", "40x20"], ["--hidden 40x20"]),
@@ -282,6 +283,6 @@ def test_assignments_keep_equal_signs_and_units():
 
 
 def test_trials_are_sorted_and_single():
-    assert values.trials("5000,0,5000") == (0, 5000)
+    assert values.moments("--trials")("5000,0,5000") == (0, 5000)
     with pytest.raises(ConfigError, match="--trials"):
-        values.trials("")
+        values.moments("--trials")("")

@@ -6,53 +6,7 @@ import numpy as np
 import pytest
 
 from rnla_neuro.errors import ConfigError
-from rnla_neuro.seeding import parse_seeds, streams
-
-
-@pytest.mark.parametrize(
-    ("text", "seeds"),
-    [
-        ("1", [1]),
-        ("10", list(range(1, 11))),
-        ("901-905", [901, 902, 903, 904, 905]),
-        ("7-7", [7]),
-        ("3,5,8", [3, 5, 8]),
-        (" 8, 3 , 10-12", [8, 3, 10, 11, 12]),
-        ("0-1", [0, 1]),
-        ("5,", None),
-        ("", None),
-        ("ten", None),
-        ("-3", None),
-        ("3-", None),
-        ("1.5", None),
-        ("1-2-3", None),
-    ],
-)
-def test_seeds_are_read_or_refused_with_the_forms(text: str, seeds: list[int] | None) -> None:
-    if seeds is not None:
-        assert parse_seeds(text) == seeds
-    else:
-        with pytest.raises(ConfigError, match="cannot be read") as caught:
-            parse_seeds(text)
-        assert "901-905" in str(caught.value)
-        assert repr(text) in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("0", "a count from 1"),
-        ("100000", "for the one seed 100000 write 100000-100000"),
-        ("5-3", "ends before it starts"),
-        ("1-99999", "at most 10000 seeds"),
-        ("3,4,3", "3 occurs twice"),
-        ("1-4,2", "2 occurs twice"),
-        ("9223372036854775808-9223372036854775808", "at most 2\\*\\*63 - 1"),
-    ],
-)
-def test_senseless_seeds_are_refused(text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
-        parse_seeds(text)
+from rnla_neuro.seeding import streams
 
 
 def test_the_order_of_the_streams_is_fixed() -> None:

@@ -27,7 +27,9 @@ class _Printer(CXX17CodePrinter):  # type: ignore[misc]
     def _print_Float(self, expr: sp.Float) -> str:
         return f"{self._number}({float(expr)!r})"
 
-    _print_Integer = _print_Rational = _print_Half = _print_One = _print_NegativeOne = _print_Zero = _print_Float
+    _print_Integer = _print_Rational = _print_Half = _print_One = _print_NegativeOne = _print_Zero = (
+        _print_Float
+    )
     _print_Pi = _print_Exp1 = _print_NumberSymbol = _print_Float
 
     def _print_Pow(self, expr: sp.Pow) -> str:

@@ -8,6 +8,7 @@ is one *column*. A call of the core covers the time from one decision to the nex
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +47,7 @@ def _stretches(trial: TrialSpec, first: bool) -> list[tuple[float, float]]:
     start = 0.0 if first else trial.decision - trial.duration
     inner = {0.0, trial.ramp, trial.decision - trial.gate}
     bounds = sorted({start, trial.decision} | {b for b in inner if start < b < trial.decision})
-    return [(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True) if b - a > 1e-9 * trial.dt]
+    return [(a, b) for a, b in pairwise(bounds) if b - a > 1e-9 * trial.dt]
 
 
 def plan(
@@ -85,7 +86,9 @@ def plan(
     return Columns(duration, time, gate.astype(np.int64), solve.astype(np.int64))
 
 
-def input_coefficients(columns: Columns, trial: TrialSpec, samples: int, before: int = 1) -> npt.NDArray[np.float64]:
+def input_coefficients(
+    columns: Columns, trial: TrialSpec, samples: int, before: int = 1
+) -> npt.NDArray[np.float64]:
     """Weights of the basis inputs in each column, shape (C, K).
 
     The basis is the `before` inputs of the trial before if anything reads them, then the `samples` inputs of

@@ -30,7 +30,9 @@ def find_compiler() -> str | None:
 @lru_cache
 def _identity(compiler: str) -> str:
     """Return what a compiled file depends on beside its source: compiler version and processor."""
-    version = subprocess.run([*shlex.split(compiler), "--version"], capture_output=True, text=True, check=False)
+    version = subprocess.run(
+        [*shlex.split(compiler), "--version"], capture_output=True, text=True, check=False
+    )
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else platform.processor()
     flags = [line for line in text.splitlines() if line.startswith(("flags", "Features", "model name"))]
@@ -67,4 +69,4 @@ def _build(compiler: str, source: str, library: Path) -> None:
             raise BackendError(
                 f"{shlex.join(command)} failed on generated code (kept as {kept}):\n{outcome.stderr[-3000:]}"
             )
-        os.replace(built, library)  # whole or not at all, whoever else is building it
+        built.replace(library)  # whole or not at all, whoever else is building it

@@ -172,7 +172,9 @@ class Core(ABC):
         """Give back what the core holds outside Python."""
 
 
-def no_convergence(settings: CoreSettings, agent: int, layer: int, ratio: float, t: float) -> ConvergenceError:
+def no_convergence(
+    settings: CoreSettings, agent: int, layer: int, ratio: float, t: float
+) -> ConvergenceError:
     """Word the error: the layer, the gain, and the way out."""
     top = layer == len(settings.sizes) - 1
     name = "the action layer" if top else f"hidden layer {layer}"
