@@ -127,7 +127,11 @@ class EquilibriumSimulation(Simulation):
         return self._run(observation, events, record=False)[0]
 
     def decide_recorded(self, observation: FloatArray, events: EventBatch) -> tuple[IntArray, Recording]:
-        """Run one trial as `decide` does, solving and returning every step."""
+        """Run one trial as `decide` does, solving and returning every step.
+
+        Noise that is a process in time is drawn at every step then, not only while the gate is open: the trial
+        is another realisation of the same process. With held noise the decision is that of `decide`.
+        """
         action, recording = self._run(observation, events, record=True)
         assert recording is not None
         return action, recording
@@ -167,9 +171,18 @@ class EquilibriumSimulation(Simulation):
         action = np.argmax(outcome.decision, axis=1)
         if not record:
             return action, None
-        solved = columns.solve == 1  # not where the network idled between two runs
-        kept = {name: values[:, solved] for name, values in outcome.recording.items()}
-        return action, Recording(start + columns.time[solved], noise=call.noise[:, solved], **kept)
+        return action, self._recording(start + columns.time, columns.solve == 1, call.noise, outcome.recording)
+
+    def _recording(
+        self, time: FloatArray, solved: npt.NDArray[np.bool_], noise: FloatArray, values: dict[str, FloatArray]
+    ) -> Recording:
+        """Keep what was solved: the network may have idled before the trial."""
+        noise = noise[:, solved]
+        u, ebar, drive = (values[name][:, solved] for name in ("u", "ebar", "drive"))
+        top = self.sizes[-1]
+        hidden = np.broadcast_to(self._phi(u[..., :-top]), u[..., :-top].shape)
+        action = self._action.rate(u[..., -top:], drive[..., -top:], noise)
+        return Recording(time[solved], u, ebar, drive, np.concatenate([hidden, action], axis=-1), noise)
 
     def _after(self, signal: FloatArray, delivered: int, sweeps: IntArray, rest: bool) -> None:
         self._last_input = signal.copy()  # the caller may write into it

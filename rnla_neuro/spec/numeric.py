@@ -67,6 +67,7 @@ class ActionLayer:
             argument = compile_expression(group.argument.subs(rates), names, form.parameters)
             self._groups.append((group, argument))
             names = (*names, group.name)
+        self._rate = compile_expression(form.action_rate, names, form.parameters)
         self._nudging = compile_expression(form.nudging.subs(rates), names, form.parameters)
         self._decision = compile_expression(form.decision.argument.subs(rates), names, form.parameters)
         self._policy = compile_expression(form.policy.argument.subs(rates), names, form.parameters)
@@ -76,6 +77,10 @@ class ActionLayer:
         for group, argument in self._groups:
             values.append(_reduce(group, np.broadcast_to(argument(*values), np.shape(u))))
         return values
+
+    def rate(self, u: FloatArray, drive: FloatArray, noise_bar: FloatArray) -> FloatArray:
+        """Return the rate rbar of the action layer."""
+        return np.broadcast_to(self._rate(*self._values(u, drive, noise_bar)), np.shape(u))
 
     def nudging(self, u: FloatArray, drive: FloatArray, noise_bar: FloatArray) -> FloatArray:
         """Return the error ebar of the action layer."""

@@ -136,6 +136,7 @@ class Recording:
         u: Somatic voltages, shape (A, C, sum of layers).
         ebar: Errors, same shape.
         drive: W r̄ with bias, same shape.
+        rate: Rates r̄, same shape.
         noise: noise_bar, shape (A, C, n_out).
     """
 
@@ -143,6 +144,7 @@ class Recording:
     u: FloatArray
     ebar: FloatArray
     drive: FloatArray
+    rate: FloatArray
     noise: FloatArray
 
 
