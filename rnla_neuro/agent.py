@@ -143,7 +143,8 @@ class Agent:
         """Return the greedy action for an observation as the environment gives it; learns nothing.
 
         Args:
-            observation: One observation of the environment's space, or a batch of B with one more axis.
+            observation: One observation of the environment's space, or, for arrays, a batch of B with one more
+                axis.
 
         Returns:
             With one seed: an int, or an array (B,) for a batch. With several: (A,) or (A, B).
@@ -152,7 +153,12 @@ class Agent:
             ConfigError: The shape does not fit the observation space.
         """
         bridge = self._session.bridge
-        array, shape = np.asarray(observation), bridge.observation_space.shape or ()
+        shape = bridge.observation_space.shape
+        if shape is None:  # a structure, for a codec of the user's own
+            inputs = bridge.encode_one(observation)
+            actions = self._session.simulation.predict(inputs)[:, 0] + bridge.action_start
+            return int(actions[0]) if self.n_agents == 1 else actions
+        array = np.asarray(observation)
         one = array.shape == shape
         if not one and (array.ndim == 0 or array.shape[1:] != shape):
             raise ConfigError(
@@ -208,7 +214,7 @@ class Agent:
         Rewards under way are delivered first. An existing file is replaced, whole or not at all.
         """
         self.finish()
-        target = Path(path) if str(path).endswith(".zip") else Path(f"{path}.zip")
+        target = _archive(path)
         simulation = self._session.simulation
         task = self.request.task
         about = asdict(replace(self.request, task=task if isinstance(task, str) else task.name))
@@ -247,7 +253,7 @@ class Agent:
             RunFolderError: Not such a file, or a newer format.
             ConfigError: The environment has other sizes.
         """
-        about, text, arrays, state = _read(Path(path))
+        about, text, arrays, state = _read(_archive(path))
         iterations, sizes = about.pop("iterations"), tuple(about.pop("sizes"))
         moved = backend is not None and backend != about["backend"]
         request = RunRequest(**{**about, "backend": backend or about["backend"]})
@@ -313,6 +319,10 @@ def _train(session: Session, iterations: int, report: _Reporter) -> None:
         session.train(iterations, report)
     except _Ended:
         return
+
+
+def _archive(path: str | Path) -> Path:
+    return Path(path) if str(path).endswith(".zip") else Path(f"{path}.zip")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], str, dict[str, FloatArray], dict[str, npt.NDArray[Any]]]:

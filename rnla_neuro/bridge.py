@@ -63,6 +63,7 @@ class EnvironmentBridge:
         decision_time: When in a trial the decision falls, in seconds.
         channels: Neuromodulators of the simulation, in its order. An environment sends others than the reward
             as ``info["neuromodulators"] = {name: value}``.
+        watch: Warn of rewards that never vary.
 
     Raises:
         TaskError: The environment cannot be bridged.
@@ -91,6 +92,7 @@ class EnvironmentBridge:
         trial_duration: float,
         decision_time: float,
         channels: Sequence[str] = (REWARD,),
+        watch: bool = True,
     ) -> None:
         if len(seeds) != n_agents:
             raise ConfigError(f"{len(seeds)} seeds for {n_agents} agents: give each its own")
@@ -121,7 +123,7 @@ class EnvironmentBridge:
         self._no_return = np.full(n_agents, np.nan)
         self._no_return.setflags(write=False)  # handed out at every step without an end
         self._first_reward = np.nan
-        self._watching = True
+        self._watching = watch
         self._reset([chance.environment for chance in chances])
 
     @property
@@ -143,6 +145,12 @@ class EnvironmentBridge:
     def action_start(self) -> int:
         """The environment's first action; networks count from 0."""
         return self._start
+
+    def encode_one(self, observation: Any) -> FloatArray:
+        """Return the inputs, shape (1, n_in), for one observation as the environment gives it."""
+        space = self.observation_space
+        batch = concatenate(space, [observation], create_empty_array(space, 1))  # type: ignore[arg-type]
+        return self.codec.encode(batch)
 
     def labels(self) -> IntArray | None:
         """Return the right action of each agent for the present observation, (A,), if the task knows it."""

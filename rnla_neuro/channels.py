@@ -16,6 +16,25 @@ REWARD: Final = "reward"
 MODULATORS: Final = "neuromodulators"  # the key of an environment's info
 
 
+def parse_delays(text: str) -> dict[str, RewardDelay]:
+    """Read the law of the reward's delay, and of other channels: ``gamma:2,15ms; novelty=fixed:20ms``.
+
+    Raises:
+        ConfigError: A law has no known form, or a channel comes twice.
+
+    >>> {name: str(law) for name, law in parse_delays("iterations:1; novelty=fixed:20ms").items()}
+    {'reward': 'iterations:1', 'novelty': 'fixed:20ms'}
+    """
+    found: dict[str, RewardDelay] = {}
+    for part in text.split(";"):
+        name, equals, law = part.rpartition("=")
+        channel = name.strip() if equals else REWARD
+        if channel in found:
+            raise ConfigError(f"reward delay {text!r}: the channel {channel!r} comes twice")
+        found[channel] = RewardDelay.parse(law.strip())
+    return {REWARD: RewardDelay(), **found}
+
+
 class Channels:
     """One `RewardChannel` a neuromodulator; each draws its delays from a stream of its own.
 

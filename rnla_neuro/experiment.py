@@ -179,7 +179,7 @@ def run_config(session: Session, iterations: int) -> RunConfig:
         seeds=request.seeds,
         iterations=iterations,
         hidden=session.network.sizes[1:-1],
-        reward_delay=str(session.network.delay),
+        reward_delay=request.reward_delay,
         freeze_hidden=request.freeze_hidden,
         precision=request.precision,
         overrides=dict(request.overrides),

@@ -10,12 +10,12 @@ from typing import Any, Self
 
 from rnla_neuro.backend import get_backend
 from rnla_neuro.bridge import EnvironmentBridge, StepOutcome
+from rnla_neuro.channels import REWARD, parse_delays
 from rnla_neuro.codec import Codec
 from rnla_neuro.errors import ConfigError, unknown
 from rnla_neuro.learners import LEARNERS as BASELINES
 from rnla_neuro.learners import make_learner
 from rnla_neuro.network import NetworkSpec
-from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.seeding import streams
 from rnla_neuro.simulation import IntArray, Simulation
 from rnla_neuro.spec.loader import load_model, parse_model
@@ -46,7 +46,7 @@ class RunRequest:
         seeds: One an agent; all learn side by side.
         iterations: Decisions an agent.
         hidden: Sizes of the hidden layers.
-        reward_delay: As `RewardDelay.parse` reads it.
+        reward_delay: As `RewardDelay.parse` reads it; other channels after a semicolon (`parse_delays`).
         overrides: Parameters of the model (or of a baseline) by name.
         freeze_hidden: Only the action layer learns.
         precision: ``float64`` or ``float32``.
@@ -84,7 +84,7 @@ class RunRequest:
             raise ConfigError(f"evaluation_episodes = {self.evaluation_episodes}: at least 1 is needed")
         if self.checkpoints is not None and min(self.checkpoints, default=0) < 0:
             raise ConfigError(f"checkpoints {self.checkpoints}: numbers of trials of at least 0 are needed")
-        RewardDelay.parse(self.reward_delay)
+        parse_delays(self.reward_delay)
 
     @property
     def is_baseline(self) -> bool:
@@ -97,7 +97,7 @@ class RunRequest:
             return self.model
         if self.learner == "node-perturbation" and task.model == DEFAULT_MODEL:
             return PERTURBATION_MODEL
-        late = RewardDelay.parse(self.reward_delay).kind != "none" and not self.is_baseline
+        late = parse_delays(self.reward_delay)[REWARD].kind != "none" and not self.is_baseline
         return LATE_MODEL if late and task.model == DEFAULT_MODEL else task.model
 
     def load(self, task: Task, text: str | None = None) -> ModelSpec:
@@ -135,7 +135,7 @@ class Session:
         fallback = Task("environment", "environment")
         model = request.load(task or fallback, model_text)
         hidden = request.hidden if request.hidden is not None else (task or fallback).hidden
-        delay = RewardDelay.parse(request.reward_delay)
+        delays = parse_delays(request.reward_delay)
         probe = NetworkSpec(model, (1, *hidden, 2), request.seeds, request.precision)
         channels = tuple(m.channel for m in probe.form.modulators)
         self.bridge = EnvironmentBridge(
@@ -143,7 +143,7 @@ class Session:
             len(request.seeds),
             request.seeds,
             codec,
-            {"reward": delay},
+            delays,
             trial_duration=model.trial.duration,
             decision_time=model.trial.decision,
             channels=channels,
@@ -156,7 +156,7 @@ class Session:
                 seeds=request.seeds,
                 precision=request.precision,
                 freeze_hidden=request.freeze_hidden,
-                delay=delay,
+                delay=delays[REWARD],
             )
             self.simulation = _simulate(request, self.network, channels)
             self._before = (0, 0)

@@ -73,12 +73,12 @@ def command(
 
     with screen.only_json_on_stdout(as_json):
         from rnla_neuro.backend import get_backend
+        from rnla_neuro.channels import REWARD, parse_delays
         from rnla_neuro.network import NetworkSpec
-        from rnla_neuro.rewards import RewardDelay
         from rnla_neuro.spec.loader import load_model
 
         engine = get_backend(backend)  # a wrong name is told before anything is computed
-        delay = RewardDelay.parse(reward_delay)
+        delay = parse_delays(reward_delay)[REWARD]
         loaded = load_model(model, overrides)
         n_in, chosen, n_out = _sizes(task, hidden, loaded.trial.duration)
         network = NetworkSpec(loaded, (n_in, *chosen, n_out), seeds, delay=delay)

@@ -84,6 +84,12 @@ def identifiers(text: str, where: str) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
 
 
+def calls(text: str, where: str) -> set[str]:
+    """Names of the functions that an expression calls."""
+    nodes = ast.walk(parse_tree(text, where))
+    return {n.func.id for n in nodes if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)}
+
+
 def split_call(text: str, where: str) -> tuple[str, list[str]] | None:
     """Return (function, arguments as text) where the whole text is one call, otherwise None."""
     tree = parse_tree(text, where)

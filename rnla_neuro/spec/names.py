@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rnla_neuro.errors import ModelError, did_you_mean
+from rnla_neuro.errors import ModelError, did_you_mean, unknown
 from rnla_neuro.spec.equations import Equation, split_equations
-from rnla_neuro.spec.expressions import CONSTANTS, FUNCTIONS, identifiers
+from rnla_neuro.spec.expressions import CONSTANTS, FUNCTIONS, calls, identifiers
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
-from rnla_neuro.spec.symbols import engine_names
+from rnla_neuro.spec.symbols import REDUCTIONS, engine_names
 
 
 class Names:
@@ -87,6 +87,8 @@ class Names:
                 f"a parameter or a name that the engine supplies here;{did_you_mean(name, allowed)} allowed: "
                 f"{', '.join(sorted(allowed))}"
             )
+        for call in calls(text, where) - set(FUNCTIONS) - set(REDUCTIONS) - {"randn", "rand"}:
+            raise ModelError(f"{where}: in {' '.join(text.split())!r}: {unknown('function', call, FUNCTIONS)}")
         self.used |= names
         self.used_in.setdefault(reader, set()).update(names)
         return names

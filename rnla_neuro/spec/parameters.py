@@ -74,7 +74,7 @@ def apply_overrides(
         return original
     for name in overrides:
         if name not in units:
-            raise ConfigError(f"--set {name}: {unknown('parameter', name, units)} (model {file})")
+            raise ConfigError(f"setting {name!r}: {unknown('parameter', name, units)} (model {file})")
     new = {name: normalise(str(text)) for name, text in overrides.items()}
     changed = Values(
         file,
@@ -85,12 +85,12 @@ def apply_overrides(
         try:
             value = changed[name]
         except ModelError as error:
-            raise ConfigError(f"--set {name}={overrides[name]}: {error}") from None
+            raise ConfigError(f"setting {name}={overrides[name]}: {error}") from None
         wanted = units[name]
         if value.dimension != wanted.dimension:
             example = "a plain number" if wanted.dimension == NONE else f"a value in {wanted.unit}"
             raise ConfigError(
-                f"--set {name}={overrides[name]}: the unit is {value.unit}, but {name} is {example} "
+                f"setting {name}={overrides[name]}: the unit is {value.unit}, but {name} is {example} "
                 f"({name} = {original.texts[name]!r} in {file})"
             )
     return changed

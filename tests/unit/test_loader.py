@@ -68,12 +68,12 @@ def test_overrides_reach_what_refers_to_them() -> None:
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ({"etta": "1"}, r"--set etta: unknown parameter 'etta': did you mean 'eta'\?"),
-        ({"eta": "1*ms"}, r"--set eta=1\*ms: the unit is s, but eta is a plain number"),
-        ({"tau_m": "10"}, r"--set tau_m=10: the unit is 1, but tau_m is a value in s"),
-        ({"tau_m": "ten"}, r"--set tau_m=ten: .*unknown parameter or unit 'ten'"),
-        ({"eta": "eta"}, r"--set eta=eta: .*cycle: eta -> eta"),
-        ({"eta": "1 +"}, r"--set eta=1 \+: .*not an expression"),
+        ({"etta": "1"}, r"setting .etta.: unknown parameter 'etta': did you mean 'eta'\?"),
+        ({"eta": "1*ms"}, r"setting eta=1\*ms: the unit is s, but eta is a plain number"),
+        ({"tau_m": "10"}, r"setting tau_m=10: the unit is 1, but tau_m is a value in s"),
+        ({"tau_m": "ten"}, r"setting tau_m=ten: .*unknown parameter or unit 'ten'"),
+        ({"eta": "eta"}, r"setting eta=eta: .*cycle: eta -> eta"),
+        ({"eta": "1 +"}, r"setting eta=1 \+: .*not an expression"),
     ],
 )
 def test_wrong_overrides(override: dict[str, str], message: str) -> None:
