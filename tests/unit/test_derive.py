@@ -52,7 +52,7 @@ def test_the_default_model() -> None:
     assert form.action.sources == (Source(ebar + mismatch, True), Source(u_trg - u, True))
     np.testing.assert_allclose(form.action.A, [[-100, 0], [0, -100]], rtol=1e-15)
     np.testing.assert_allclose(form.action.B, [[100, 0], [0, 100]], rtol=1e-15)
-    assert (form.noise, form.noise_scale, form.noise_tau, form.noise_lowpass) == ("gumbel", 0.25, None, False)
+    assert (form.noise, form.noise_scale, form.noise_tau, form.noise_lowpass) == ("gumbel", form.parameters["sigma"], None, False)
     assert form.policy == GroupReduction("policy", "softmax", drive / sigma)
     assert (form.decision.argument, form.decision.tau) == (u, None)
     assert form.modulators[0].statements[0] == ("delta", symbol("R") - symbol("R_mean"))
@@ -212,7 +212,7 @@ def test_exploration_in_time() -> None:
 
 def test_a_low_passed_decision() -> None:
     form = derive_form(load_model("rate_nla_poster"))
-    assert (form.decision.argument, form.decision.tau) == (symbol("rbar"), 0.04)
+    assert (form.decision.argument, form.decision.tau) == (symbol("rbar"), form.parameters["tau_elig"])
 
 
 def test_random_numbers_of_the_initial_weights_are_separate() -> None:

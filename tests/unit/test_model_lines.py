@@ -52,7 +52,7 @@ def test_the_comparison_ignores_comments_and_sees_a_last_digit() -> None:
     text = path.read_text(encoding="utf-8")
     model = parse_model(text, path)
     commented = parse_model("# a comment\n" + text, path)
-    other = parse_model(text.replace('eta = "0.08"', 'eta = "0.0800001"'), path)
+    other = parse_model(text.replace('tau_elig = "10*ms"', 'tau_elig = "10.000001*ms"'), path)
     original = fingerprint(model, derive_form(model))
     assert fingerprint(commented, derive_form(commented)) == original
     assert fingerprint(other, derive_form(other)) != original

@@ -39,8 +39,8 @@ def test_the_error_is_the_noise_over_its_variance(name: str) -> None:
 
 
 def test_gumbel_becomes_gaussian_of_the_same_width() -> None:
-    form = derive_form(as_node_perturbation(load_model("rate_nla")))
-    assert (form.noise, form.noise_scale) == ("gaussian", pytest.approx(np.pi / np.sqrt(6) * 0.25))
+    form = derive_form(as_node_perturbation(load_model("rate_nla", {"sigma": "0.2"})))
+    assert (form.noise, form.noise_scale) == ("gaussian", pytest.approx(np.pi / np.sqrt(6) * 0.2))
 
 
 def test_its_text_is_a_whole_model() -> None:

@@ -192,7 +192,8 @@ def test_alignment_of_several_agents_is_their_mean_and_interval(tmp_path: Path, 
     assert line.get_ydata().tolist() == pytest.approx([0.5, -0.5])
     segments: Any = bars.get_segments()
     _, low, high = mean_and_band([[0.2], [0.4], [0.9]])
-    assert segments[0][:, 1] == pytest.approx([low[0], high[0]])
+    assert high[0] > 1.0  # three seeds: wider than a cosine can be, so the bar ends at 1
+    assert segments[0][:, 1] == pytest.approx([low[0], 1.0])
     assert segments[1][:, 1] == pytest.approx([-0.5 - 0.196, -0.5 + 0.196])
     assert drawn[0].axes[0].get_ylim()[0] < -0.7
 
