@@ -234,6 +234,11 @@ CASES = {
 }
 
 
+def _often(sizes: tuple[int, ...]) -> tuple[pytest.MarkDecorator, ...]:
+    """Four layers are between three and five: they can wait for a slow run."""
+    return (pytest.mark.slow,) if len(sizes) == 5 else ()
+
+
 def given(sizes: tuple[int, ...]) -> Weights:
     return [x[0] for x in random_weights(np.random.default_rng(len(sizes)), sizes)]
 
@@ -252,9 +257,11 @@ def falls_at_first_order(found: np.ndarray, extrapolated: np.ndarray) -> None:
 @pytest.mark.backend("equilibrium:numpy")
 @pytest.mark.parametrize(
     ("kind", "sizes"),
-    [("tanh", n) for n in NETS]
-    + [("softplus", n) for n in NETS]
-    + [("tanh, signal", NETS[1]), ("softplus, signal", NETS[1])],
+    [
+        *(pytest.param(k, n, marks=_often(n)) for k in ("tanh", "softplus") for n in NETS),
+        ("tanh, signal", NETS[1]),
+        ("softplus, signal", NETS[1]),
+    ],
 )
 def test_the_difference_falls_with_the_step(kind: str, sizes: tuple[int, ...]) -> None:
     w = given(sizes)

@@ -21,7 +21,7 @@ from rnla_neuro_backends.equilibrium import EquilibriumSimulation
 from tests.conformance.nets import events
 from tests.model_lines import Change, changes
 
-_QUICK = ("rate_nla", "rate_nla_poster")
+_QUICK = ("rate_nla",)
 _CASES = [pytest.param(name, marks=() if name in _QUICK else pytest.mark.slow) for name in available_models()]
 #: Lines without an effect: what describes the model. Blank lines and comments come on top.
 _EXEMPT = ("name", "summary", "source")
