@@ -32,6 +32,10 @@ def numpy_target() -> Iterator[None]:
     brian2.prefs.codegen.target = before
 
 
+# c and sigma are tuned now and then; beta = 0.001 and g = 50 are what the file's form is about
+C, SIGMA = (load_model("rate_nla").parameters[name].value for name in ("c", "sigma"))
+
+
 def softmax(x: np.ndarray) -> np.ndarray:
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
@@ -49,7 +53,7 @@ def equilibrium(
         for w, error in zip(weights, errors, strict=True):
             u.append(rate @ w[:, :-1].T + w[:, -1] + error + (noise if w is weights[-1] else 0))
             rate = np.tanh(u[-1])
-        errors[-1] = 0.001 * (softmax(50 * u[-1]) - softmax(u[-1] / (4 * 0.25)))
+        errors[-1] = 0.001 * (softmax(50 * u[-1]) - softmax(u[-1] / (C * SIGMA)))
         for l in reversed(range(len(weights) - 1)):
             errors[l] = (1 - np.tanh(u[l]) ** 2) * (errors[l + 1] @ weights[l + 1][:, :-1])
         if previous and max(np.abs(a - b).max() for a, b in zip(u, previous, strict=True)) < 1e-14:
