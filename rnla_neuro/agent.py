@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Self
@@ -83,8 +83,8 @@ class Agent:
             model=str(model),
             learner=learner,
             backend=backend,
-            seeds=(int(seed),) if seeds is None else tuple(int(s) for s in seeds),
-            hidden=None if hidden is None else tuple(hidden),
+            seeds=_whole((seed,) if seeds is None else seeds, "seed"),
+            hidden=None if hidden is None else _whole(hidden, "size of a hidden layer"),
             reward_delay=reward_delay,
             freeze_hidden=freeze_hidden,
             precision=precision,
@@ -166,6 +166,8 @@ class Agent:
                 f"({', '.join(map(str, ('B', *shape)))})"
             )
         inputs = bridge.codec.encode(array[None] if one else array)
+        if not np.isfinite(inputs).all():
+            raise ConfigError("predict: an observation holds NaN or infinity; it must be finite")
         actions = self._session.simulation.predict(inputs) + bridge.action_start
         if one:
             actions = actions[:, 0]
@@ -194,11 +196,11 @@ class Agent:
         if target is None:
             raise ConfigError("this agent was made with a ready environment: give evaluate() one to play in")
         simulation = self._session.simulation
+        if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1:
+            raise ConfigError(f"episodes = {episodes!r}: a whole number of at least 1 is needed")
         if isinstance(target, Task) and target.is_dataset:
             values, name = accuracy(simulation, target), "test_accuracy"
         else:
-            if isinstance(episodes, bool) or not isinstance(episodes, int) or episodes < 1:
-                raise ConfigError(f"episodes = {episodes!r}: a whole number of at least 1 is needed")
             returns = episode_returns(simulation, target, self.request.seeds, episodes, self._codec)
             values, name = returns.mean(axis=1), "evaluation_return"
         return {name: float(values[0]) if self.n_agents == 1 else values}
@@ -273,6 +275,7 @@ class Agent:
         if not moved:
             agent._session.simulation.restore(state)
         agent._session.count_from_here()
+        agent._session.bridge.resume(iterations)
         return agent
 
     def close(self) -> None:
@@ -319,6 +322,17 @@ def _train(session: Session, iterations: int, report: _Reporter) -> None:
         session.train(iterations, report)
     except _Ended:
         return
+
+
+def _whole(values: Sequence[int], what: str) -> tuple[int, ...]:
+    """Read whole numbers; 1.5 is refused rather than cut off."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise ConfigError(f"{what}: whole numbers are needed, such as (40, 20), and not {values!r}")
+    listed = list(values)
+    for value in listed:
+        if isinstance(value, bool) or not isinstance(value, int | np.integer):
+            raise ConfigError(f"{what} {value!r}: a whole number is needed")
+    return tuple(int(value) for value in listed)
 
 
 def _archive(path: str | Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,19 +15,25 @@ import numpy.typing as npt
 
 from rnla_neuro.analysis.statistics import iterations_to_threshold, running_mean, summary
 from rnla_neuro.bridge import StepOutcome
+from rnla_neuro.errors import TaskError
 from rnla_neuro.evaluation import accuracy, episode_returns
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.results import Results, RunFolder
 from rnla_neuro.run_config import RunConfig
 from rnla_neuro.session import LEARNERS, RunRequest, Session
 from rnla_neuro.simulation import IntArray
+from rnla_neuro.tasks import catalogue
 
-__all__ = ["LEARNERS", "WINDOW", "Progress", "RunRequest", "default_out", "run"]
+__all__ = ["LEARNERS", "WINDOW", "Progress", "RunRequest", "default_name", "run"]
 
 WINDOW = 100  # trials of the running hit rate
 THRESHOLD = 0.8  # hit rate whose first crossing is reported
 _BATCH = 100  # trials recorded at a time
 _CHECKPOINTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # parts of the run at which the weights are kept
+
+
+class EvaluationWarning(UserWarning):
+    """A finished run could not be evaluated in its environment."""
 
 
 @dataclass(frozen=True)
@@ -46,17 +53,12 @@ class Progress:
     value: float
 
 
-def default_out(request: RunRequest, folder: Path = Path("runs")) -> Path:
-    """Return a folder that does not exist yet, named by task, model, learner and time."""
+def default_name(request: RunRequest) -> str:
+    """Name a run by task, model, learner and time."""
     task = request.task if isinstance(request.task, str) else request.task.name
     stem = Path(task).stem if task.endswith((".npz", ".csv")) else task.replace("/", "-").replace(":", "-")
-    model = "" if request.model == "auto" else "-" + Path(request.model).stem
-    name = f"{stem}{model}-{request.learner}-{datetime.now():%Y%m%d-%H%M%S}"
-    out, number = folder / name, 1
-    while out.exists():
-        number += 1
-        out = folder / f"{name}-{number}"
-    return out
+    model = Path(request.model_name(catalogue.get(request.task))).stem
+    return f"{stem}-{model}-{request.learner}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
 class _Recorder:
@@ -93,10 +95,11 @@ class _Recorder:
 
     def flush(self) -> None:
         """Write what has been collected, and tell how far the run is."""
-        if not self._rows:
+        if not self._rows or not all(self._rows.values()):
             return
-        batch = {name: np.stack(values, axis=1) for name, values in self._rows.items()}
-        if "correct" in batch and len({len(v) for v in self._rows.values()}) == 1:
+        whole = min(map(len, self._rows.values()))  # a signal may have come in the middle of a trial
+        batch = {name: np.stack(values[:whole], axis=1) for name, values in self._rows.items()}
+        if "correct" in batch:
             self.measure, values = "hit rate", batch["correct"].mean(axis=0)
         elif "episode_return" in batch and np.isfinite(batch["episode_return"]).any():
             returns = batch["episode_return"]
@@ -123,12 +126,19 @@ class _Recorder:
             np.savez(file, allow_pickle=False, **arrays)
 
 
-def run(request: RunRequest, out: Path, *, on_progress: Callable[[Progress], None] | None = None) -> Results:
+def run(
+    request: RunRequest,
+    out: Path | None = None,
+    *,
+    on_start: Callable[[Path], None] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Results:
     """Run a request into a new folder.
 
     Args:
         request: What to run.
-        out: The folder to make; it must not exist.
+        out: The folder to make; it must not exist. None: a new one in ``runs/``, named by `default_name`.
+        on_start: Called with the folder when it has been made.
         on_progress: Called every hundred trials.
 
     Returns:
@@ -142,7 +152,14 @@ def run(request: RunRequest, out: Path, *, on_progress: Callable[[Progress], Non
         assert session.task is not None
         iterations = request.iterations or session.task.iterations
         config = run_config(session, iterations)
-        with RunFolder.create(out, config) as folder:
+        made = (
+            RunFolder.create_beside("runs", default_name(request), config)
+            if out is None
+            else RunFolder.create(out, config)
+        )
+        with made as folder:
+            if on_start is not None:
+                on_start(folder.path)
             recorder = _Recorder(folder, session, iterations, on_progress)
             try:
                 session.train(iterations, recorder)
@@ -153,8 +170,8 @@ def run(request: RunRequest, out: Path, *, on_progress: Callable[[Progress], Non
             recorder.flush()
             session.finish()
             _write_weights(folder, session)
-            folder.finish(summarise(session, Results.load(out), request.evaluation_episodes))
-    results = Results.load(out)
+            folder.finish(summarise(session, Results.load(folder.path), request.evaluation_episodes))
+    results = Results.load(folder.path)
     draw(results)
     return results
 
@@ -193,6 +210,21 @@ def _write_weights(folder: RunFolder, session: Session) -> None:
     folder.write_weights({f"projection{k}": w for k, w in enumerate(session.simulation.weights())})
 
 
+def _evaluation(session: Session, episodes: int) -> dict[str, Any]:
+    """Return the greedy return a seed; a run that cannot be evaluated keeps the rest of its summary."""
+    if session.bridge.episodes == 0:
+        reason = "no episode ended in training, so there is no return to evaluate"
+    else:
+        try:
+            assert session.task is not None
+            returns = episode_returns(session.simulation, session.task, session.request.seeds, episodes)
+            return summary(returns.mean(axis=1))
+        except TaskError as error:
+            reason = str(error)
+    warnings.warn(f"evaluation_return is missing: {reason}", EvaluationWarning, stacklevel=2)
+    return {**summary([None] * len(session.request.seeds)), "reason": reason}
+
+
 def summarise(session: Session, results: Results, episodes: int) -> dict[str, Any]:
     """Return what a run came to, with mean, 95 % interval and values a seed."""
     assert session.task is not None
@@ -202,8 +234,7 @@ def summarise(session: Session, results: Results, episodes: int) -> dict[str, An
     if session.task.is_dataset:
         report["test_accuracy"] = summary(accuracy(session.simulation, session.task))
     else:
-        returns = episode_returns(session.simulation, session.task, session.request.seeds, episodes)
-        report["evaluation_return"] = summary(returns.mean(axis=1))
+        report["evaluation_return"] = _evaluation(session, episodes)
     report["reward"] = summary(running_mean(reward, tail)[:, -1])
     if "correct" in results.columns:
         report["iterations_to_threshold"] = {

@@ -300,6 +300,17 @@ class RewardChannel:
                 return EventBatch(agent, time, self._channel, value)
         return self._due_of_many(until, limit)
 
+    def skip(self, n: int) -> None:
+        """Pass over `n` random delays of each agent, as if so many rewards had been sent to all."""
+        for agent in range(self.n_agents if self._random else 0):
+            left = n
+            while left:
+                if self._used[agent] == _BLOCK:
+                    self._refill(agent)
+                step = min(left, _BLOCK - int(self._used[agent]))
+                self._used[agent] += step
+                left -= step
+
     def drain(self) -> EventBatch:
         """Hand out all that is still under way (after the last trial), each with its own time."""
         return self.due(math.inf)

@@ -129,34 +129,35 @@ def command(
     from rnla_neuro.cli.screen import only_json_on_stdout
 
     with only_json_on_stdout(as_json or quiet):
-        from rnla_neuro.experiment import RunRequest, default_out
+        from rnla_neuro.experiment import RunRequest
 
         request = RunRequest(task=task, overrides=overrides, **options)
-        folder = default_out(request) if out is None else Path(out)
-        results = _run(request, folder, quiet=quiet)
+        results = _run(request, None if out is None else Path(out), quiet=quiet)
         if tensorboard:
             from rnla_neuro.analysis.tensorboard import export
 
-            export(results, folder / "tensorboard")
+            export(results, results.path / "tensorboard")
     _tell(results, as_json=as_json, quiet=quiet, tensorboard=tensorboard)
 
 
-def _run(request: RunRequest, folder: Path, *, quiet: bool) -> Results:
+def _run(request: RunRequest, out: Path | None, *, quiet: bool) -> Results:
     """Run with progress; a signal ends it with what the user should know."""
     from rnla_neuro.cli.app import Stopped
     from rnla_neuro.cli.progress import watch
     from rnla_neuro.experiment import run
 
+    made: list[Path] = []
     try:
         with watch(str(request.task), len(request.seeds), quiet=quiet) as progress:
-            return run(request, folder, on_progress=progress)
+            return run(request, out, on_start=made.append, on_progress=progress)
     except KeyboardInterrupt as stop:
-        raise Stopped(_what_is_left(folder)) from stop
+        raise Stopped(_what_is_left(made)) from stop
 
 
-def _what_is_left(folder: Path) -> str:
+def _what_is_left(made: list[Path]) -> str:
     """Say what there is of a run that was stopped."""
-    if not (folder / "config.toml").is_file():
+    folder = made[0] if made else None
+    if folder is None or not (folder / "config.toml").is_file():
         return "stopped before anything was recorded: there is no run folder"
     from rnla_neuro.results import Results
 
