@@ -175,7 +175,7 @@ class EnvironmentBridge:
             raw, reward, terminated, truncated, info = self._env.step(chosen)
         except FailedEnvironmentError:  # worded already, with the agent and its seed
             raise
-        except Exception as error:  # whatever a user's environment raises
+        except (Exception, SystemExit) as error:  # whatever a user's environment raises
             raise self._failed("step", error) from error
         self.decisions += self.n_agents
         rewards = np.asarray(reward, dtype=np.float64)
@@ -246,7 +246,7 @@ class EnvironmentBridge:
             raw, info = self._env.reset(seed=seeds if self._opened.seeds_each else seeds[0])  # type: ignore[arg-type]
         except FailedEnvironmentError:
             raise
-        except Exception as error:  # whatever a user's environment raises
+        except (Exception, SystemExit) as error:  # whatever a user's environment raises
             raise self._failed("reset", error) from error
         self.observation = self._encoded(raw)
         self._label = self._read_label(info)
@@ -340,7 +340,7 @@ class EnvironmentBridge:
                 stacklevel=3,
             )
 
-    def _failed(self, call: str, error: Exception) -> TaskError:
+    def _failed(self, call: str, error: BaseException) -> TaskError:
         """Name the environment, the step and the seeds."""
         seeds = ", ".join(str(seed) for seed in self._seeds)
         text = str(error) if isinstance(error, RnlaError) else describe(error)

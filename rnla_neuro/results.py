@@ -199,6 +199,8 @@ class Results:
         folder = Path(path)
         if not (folder / "config.toml").is_file():
             why = "it has no config.toml" if folder.is_dir() else "there is no such folder"
+            if folder.is_file():
+                why = "it is a file; give the folder that 'rnla run' wrote"
             raise RunFolderError(f"{folder} is not a run folder: {why}")
         config, about = read_config(folder)
         status = _read_json(folder / "status.json")

@@ -71,7 +71,7 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
         """Reset the environment."""
         try:
             return self.env.reset(seed=seed, options=options)
-        except Exception as error:  # whatever a user's environment raises
+        except (Exception, SystemExit) as error:  # whatever a user's environment raises
             raise self._worded(error, f"reset(seed={seed})") from error
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
@@ -79,17 +79,19 @@ class GuardedEnv(gym.Wrapper[Any, Any, Any, Any]):
         self._steps += 1
         try:
             return self.env.step(action)
-        except Exception as error:  # whatever a user's environment raises
+        except (Exception, SystemExit) as error:  # whatever a user's environment raises
             raise self._worded(error, f"step({action})") from error
 
-    def _worded(self, error: Exception, call: str) -> FailedEnvironmentError:
+    def _worded(self, error: BaseException, call: str) -> FailedEnvironmentError:
         return FailedEnvironmentError(
             f"{self._label}: {call} failed at step {self._steps}: {describe(error)}"
         )
 
 
-def describe(error: Exception) -> str:
-    """Word an exception in one line."""
+def describe(error: BaseException) -> str:
+    """Word an exception in one line; an exit, which would end this program without a word, is named as one."""
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({'' if error.code is None else repr(error.code)})"
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -137,7 +139,7 @@ def _from_task(task: Task, seeds: Sequence[int]) -> OpenEnvironment:
     def make() -> AnyEnv:
         try:
             made: AnyEnv = gym.make(task.env_id, **task.kwargs)
-        except Exception as error:  # importing another's module can raise anything
+        except (Exception, SystemExit) as error:  # importing another's module can raise anything
             raise TaskError(f"environment {task.env_id} cannot be made: {describe(error)}") from error
         return made
 
@@ -150,7 +152,7 @@ def _from_factory(factory: Callable[[], Any], seeds: Sequence[int]) -> OpenEnvir
     def make() -> Any:
         try:
             return factory()
-        except Exception as error:  # whatever a user's function raises
+        except (Exception, SystemExit) as error:  # whatever a user's function raises
             raise TaskError(
                 f"the function {label} that makes the environment failed: {describe(error)}"
             ) from error

@@ -333,7 +333,7 @@ def _described(run: Results) -> dict[str, str]:
     config = run.config
     learner = config.learner.upper() if config.learner in ("r-nla", "reinforce") else config.learner
     return {
-        "task": Path(config.task).stem if config.task.endswith((".npz", ".csv")) else config.task,
+        "task": Path(config.task).stem if config.task.lower().endswith((".npz", ".csv")) else config.task,
         "model": Path(config.model).stem if "/" in config.model else config.model,
         "learner": learner,
         "freeze": "frozen hidden layer" if config.freeze_hidden else "",

@@ -59,8 +59,8 @@ def make_learner(
 
     options = LearnerOptions(form, trial_duration, decision_time, tuple(channels), freeze_hidden, precision)
     if name == "reinforce":
-        settings = settings_from(ReinforceSettings, overrides or {})
+        settings = settings_from(ReinforceSettings, overrides or {}, name)
         return Reinforce(weights, exploration, settings, options)
     if name == "backprop":
-        return Backprop(weights, settings_from(BackpropSettings, overrides or {}), options)
+        return Backprop(weights, settings_from(BackpropSettings, overrides or {}, name), options)
     raise ConfigError(unknown("learner", name, LEARNERS))

@@ -16,12 +16,15 @@ class IsDataclass(Protocol):
     __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[Any]]]
 
 
-def settings_from[Settings: IsDataclass](kind: type[Settings], overrides: Mapping[str, object]) -> Settings:
+def settings_from[Settings: IsDataclass](
+    kind: type[Settings], overrides: Mapping[str, object], learner: str
+) -> Settings:
     """Make settings from names and values; text such as ``"0.05"`` is read as the field's kind.
 
     Args:
         kind: The dataclass to make; fields are numbers or words.
         overrides: Values by field name; fields that are not named keep their defaults.
+        learner: Whose settings they are, for messages.
 
     Raises:
         ConfigError: A name is unknown (the message gives the nearest one) or a value cannot be read.
@@ -30,7 +33,7 @@ def settings_from[Settings: IsDataclass](kind: type[Settings], overrides: Mappin
     values: dict[str, object] = {}
     for name, value in overrides.items():
         if name not in known:
-            raise ConfigError(unknown(f"setting of {kind.__name__}", name, known))
+            raise ConfigError(unknown(f"setting of the learner {learner}", name, known))
         values[name] = value if isinstance(known[name].default, str) else _number(name, value)
     return kind(**values)
 

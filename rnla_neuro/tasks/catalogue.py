@@ -167,7 +167,7 @@ def get(name: str | Task | os.PathLike[str]) -> Task:
     text = os.fspath(name)
     if text in available():
         return available()[text]
-    if text.endswith(_TABLE_ENDINGS):
+    if text.lower().endswith(_TABLE_ENDINGS):
         return _of_table(text)
     return _of_gymnasium(text)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -79,16 +80,18 @@ def table(path: str | Path, split: str = "train", standardize: bool = True) -> F
 @lru_cache(maxsize=4)
 def _read(file: Path, stamp: int) -> Table:
     """Read and check a file; `stamp` (its time of change) makes a changed file be read again."""
-    if file.suffix not in (".npz", ".csv"):
+    ending = file.suffix.lower()
+    if ending not in (".npz", ".csv"):
         raise TaskError(f"table {file}: the ending {file.suffix!r} is not known; allowed: .npz and .csv")
     if not file.is_file():
-        near = [other.name for ending in ("npz", "csv") for other in file.parent.glob(f"*.{ending}")]
-        what = "is a folder" if file.is_dir() else "does not exist"
+        if file.is_dir():
+            raise TaskError(f"table {file}: it is a folder; give a .npz or .csv file")
+        near = [other.name for kind in ("npz", "csv") for other in file.parent.glob(f"*.{kind}")]
         raise TaskError(
-            f"table {file}: the file {what};{did_you_mean(file.name, near)} give a .npz or .csv file"
+            f"table {file}: the file does not exist;{did_you_mean(file.name, near)} give a .npz or .csv file"
         )
     try:
-        content = _from_npz(file) if file.suffix == ".npz" else _from_csv(file)
+        content = _from_npz(file) if ending == ".npz" else _from_csv(file)
     except OSError as error:
         raise TaskError(f"table {file}: it cannot be read: {error.strerror or error}") from error
     if len(content.classes) < 2:
@@ -145,12 +148,31 @@ def _from_csv(file: Path) -> Table:
     return Table(features, labels, classes, is_test)
 
 
-def _from_npz(file: Path) -> Table:
+def _npz_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an archive; numpy's own advice (to allow pickles) is never passed on."""
+    make = "numpy.savez(path, features=…, label=…) makes one"
+    if not zipfile.is_zipfile(file):
+        with file.open("rb") as start:
+            single = start.read(6) == b"\x93NUMPY"
+        what = "it is a single array (.npy)" if single else "it is not an archive of arrays, or was cut off"
+        raise TaskError(f"table {file}: {what}, not a .npz file; {make}")
+    name = ""
+    arrays = {}
     try:
         with np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
-        raise TaskError(f"table {file}: it is not a .npz file of plain arrays: {error}") from error
+            for name in archive.files:
+                arrays[name] = np.asarray(archive[name])
+    except ValueError as error:
+        raise TaskError(
+            f"table {file}: the array {name!r} does not hold plain numbers or texts (but Python objects)"
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise TaskError(f"table {file}: it is not a complete .npz file: {error}; {make}") from error
+    return arrays
+
+
+def _from_npz(file: Path) -> Table:
+    arrays = _npz_arrays(file)
     raw = _array(file, arrays, _FEATURES)
     label = _array(file, arrays, _LABEL)
     n = len(raw) if raw.ndim else 0

@@ -227,6 +227,21 @@ def test_what_an_environment_raises_is_worded():
     assert isinstance(caught.value.__cause__, RuntimeError)
 
 
+@pytest.mark.parametrize(("code", "said"), [(3, r"sys\.exit\(3\)"), (None, r"sys\.exit\(\)")])
+def test_an_environment_cannot_end_the_program(code, said):
+    closed = bridge(Walk(script={2: SystemExit(code)}), (8,))
+    closed.step([0], 0.0)
+    with pytest.raises(TaskError, match=rf"agent 0 \(seed 8\): step\(0\) failed at step 2: it called {said}"):
+        closed.step([0], T)
+
+
+def test_a_vector_environment_cannot_end_the_program():
+    members = [lambda: Walk(script={1: SystemExit("enough")})]
+    closed = bridge(SyncVectorEnv(members, autoreset_mode=AutoresetMode.SAME_STEP), (8,))
+    with pytest.raises(TaskError, match=r"\(seeds 8\): step failed at step 1: it called sys.exit\('enough'\)"):
+        closed.step([0], 0.0)
+
+
 def test_an_interrupt_is_not_swallowed():
     closed = bridge(Walk(script={1: KeyboardInterrupt()}))
     with pytest.raises(KeyboardInterrupt):
@@ -351,6 +366,10 @@ def _broken():
     raise OSError("no such robot")
 
 
+def _exits():
+    raise SystemExit(4)
+
+
 ONE = Walk()
 
 
@@ -363,6 +382,7 @@ ONE = Walk()
         (lambda: ONE, (1, 2), "same environment twice"),
         (_no_environment, (1,), "_no_environment returned int"),
         (_broken, (1,), "_broken that makes the environment failed: OSError: no such robot"),
+        (_exits, (1,), r"_exits that makes the environment failed: it called sys\.exit\(4\)"),
         ("CartPole", (1,), "did you mean 'CartPole-v1'"),
         ("FetchReach-v9", (1,), "unknown task"),
     ],

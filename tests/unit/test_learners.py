@@ -312,7 +312,7 @@ def test_one_reward_an_agent_and_rewards_in_pieces_are_the_same() -> None:
 
 @pytest.mark.parametrize("tuned", [TUNED_SOFT, FASTEST, FASTEST_SOFT])
 def test_tuned_settings_are_settings(tuned: dict[str, object]) -> None:
-    assert settings_from(ReinforceSettings, tuned) != ReinforceSettings()
+    assert settings_from(ReinforceSettings, tuned, "reinforce") != ReinforceSettings()
 
 
 def test_set_weights_and_weights_round_trip() -> None:

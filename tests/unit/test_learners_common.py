@@ -115,7 +115,7 @@ def test_noise_continues_from_a_state(trials: int) -> None:
 
 def test_settings_are_read_from_text() -> None:
     settings = settings_from(
-        ReinforceSettings, {"eta": "0.5", "reference": "soft", "R_mean": "none", "n_R": 50}
+        ReinforceSettings, {"eta": "0.5", "reference": "soft", "R_mean": "none", "n_R": 50}, "reinforce"
     )
     assert (settings.eta, settings.reference, settings.R_mean, settings.n_R) == (0.5, "soft", None, 50.0)
 
@@ -123,7 +123,7 @@ def test_settings_are_read_from_text() -> None:
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        ({"etta": "1"}, ["'etta'", "did you mean 'eta'", "lr_hidden"]),
+        ({"etta": "1"}, ["unknown setting of the learner reinforce 'etta'", "did you mean 'eta'", "lr_hidden"]),
         ({"eta": "fast"}, ["eta", "'fast'", "eta=0.05"]),
         ({"eta": "-1"}, ["eta", "-1", "above 0"]),
         ({"eta": "nan"}, ["eta", "nan", "above 0"]),
@@ -136,7 +136,7 @@ def test_settings_are_read_from_text() -> None:
 )
 def test_a_wrong_setting_is_refused_with_help(overrides: dict[str, object], words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        settings_from(ReinforceSettings, overrides)
+        settings_from(ReinforceSettings, overrides, "reinforce")
     assert [word for word in words if word not in str(caught.value)] == []
 
 

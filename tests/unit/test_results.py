@@ -338,6 +338,9 @@ def everything(path: Path) -> Any:
 def test_a_path_that_is_nothing_is_named(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="there is no such folder"):
         Results.load(tmp_path / "nothing")
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="it is a file; give the folder that 'rnla run' wrote"):
+        Results.load(tmp_path / "file")
 
 
 def test_a_missing_part_is_noticed(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 
 import gymnasium as gym
 import numpy as np
@@ -38,6 +39,24 @@ def test_features_are_standardized_by_the_training_set_only(tmp_path):
     source = table(path)
     np.testing.assert_allclose(source.dataset("train")[0], [[-1, 0], [1, 0]])
     np.testing.assert_allclose(source.dataset("test")[0], [[198, 0]])
+
+
+@pytest.mark.parametrize("name", ["good.CSV", "good.Npz"])
+def test_the_ending_is_read_in_any_case(tmp_path, name):
+    path = tmp_path / name
+    if name.endswith("CSV"):
+        path.write_text("a,label\n1,x\n2,y\n")
+    else:
+        with path.open("wb") as file:
+            np.savez(file, X=np.array([[1.0], [2.0]]), y=np.array(["x", "y"]))
+    assert (tasks.get(path).name, len(table(path).dataset("train")[1])) == ("good", 2)
+
+
+def test_an_archive_of_something_else(tmp_path):
+    with zipfile.ZipFile(tmp_path / "other.npz", "w") as archive:
+        archive.writestr("notes.txt", "no arrays")
+    with pytest.raises(TaskError, match=r"array 'features' is missing; found: notes\.txt"):
+        table(tmp_path / "other.npz")
 
 
 def test_whole_number_labels_keep_their_order(tmp_path):
@@ -125,7 +144,7 @@ Y = np.array([0, 1, 0, 1])
         ({"X": X, "y": Y, "split": np.array(["train"] * 3 + ["valid"])}, "row 3: split 'valid'"),
         ({"X": X, "y": 0 * Y}, "one class only"),
         ({"X": X, "y": np.array([0, 1, np.nan, 1])}, "row 2: the label is missing"),
-        ({"X": X.astype(object), "y": Y}, "plain arrays"),
+        ({"X": X.astype(object), "y": Y}, "array 'X' does not hold plain numbers"),
     ],
 )
 def test_each_mistake_in_an_npz_file_is_named(tmp_path, arrays, message):
@@ -142,11 +161,18 @@ def test_files_that_are_no_tables(tmp_path):
         table(tmp_path / "animal.csv")
     with pytest.raises(TaskError, match=r"ending '\.txt' is not known"):
         table(write(tmp_path, "", "data.txt"))
-    with pytest.raises(TaskError, match=r"not a \.npz file"):
+    with pytest.raises(TaskError, match=r"not an archive of arrays, or was cut off, not a \.npz file") as caught:
         table(write(tmp_path, "no archive", "broken.npz"))
+    assert "pickle" not in str(caught.value)
+    single = tmp_path / "single.npz"
+    with single.open("wb") as file:
+        np.save(file, X)
+    with pytest.raises(TaskError, match=r"a single array \(\.npy\), not a \.npz file"):
+        table(single)
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(TaskError, match="is a folder"):
+    with pytest.raises(TaskError, match="is a folder") as caught:
         table(tmp_path / "folder.csv")
+    assert "did you mean" not in str(caught.value)
     binary = tmp_path / "binary.csv"
     binary.write_bytes(b"a,label\n\xff\xfe,1\n")
     with pytest.raises(TaskError, match="UTF-8"):
