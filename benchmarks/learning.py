@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 
-from rnla_neuro.analysis.statistics import summary
 from rnla_neuro.experiment import RunRequest, run
 from rnla_neuro.results import Results
 
