@@ -74,7 +74,7 @@ def test_run_prints_a_table_and_the_places(rnla, tmp_path, monkeypatch):
     code, out, err = rnla("run", "xor", *SHORT, "--seeds", 2, "--set", "eta=0.05")
     assert code == 0
     (folder,) = (tmp_path / "runs").iterdir()
-    assert folder.name.startswith("xor-r-nla-2")
+    assert folder.name.startswith("xor-rate_nla-r-nla-2")
     assert "2 seeds × 300 decisions" in out
     assert "test accuracy" in out
     assert f"runs/{folder.name}/learning_curve.png" in out
