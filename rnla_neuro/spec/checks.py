@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rnla_neuro.errors import ModelError, did_you_mean, unknown
 from rnla_neuro.spec.equations import Statement, split_statements
-from rnla_neuro.spec.expressions import identifiers, split_call
+from rnla_neuro.spec.expressions import divisors, identifiers, split_call
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.names import Names
 from rnla_neuro.spec.symbols import REDUCTIONS, reserved_reason
@@ -185,12 +185,18 @@ def _others(names: Names, section: str, trace: str) -> set[str]:
     )
 
 
+def _statements(names: Names, channel: str) -> list[Statement]:
+    """Return what a channel does on an event."""
+    where = names.where(f"neuromodulator.{channel}", "on_event")
+    return split_statements(names.model.neuromodulators[channel].on_event, where)
+
+
 def _check_update(names: Names, section: str, channel: str, text: str) -> None:
     where = names.where(section, f"on_event.{channel}")
     own = set(names.equations[section])
     weight = names.roles["weight"]
     spec = names.model.neuromodulators[channel]
-    assigned = {statement.name for statement in split_statements(spec.on_event, where)}
+    assigned = {statement.name for statement in _statements(names, channel)}
     values = own | assigned | set(spec.initial) | set(names.equations[f"neuromodulator.{channel}"])
     allowed = values | {weight} | set(names.engine("on_event"))
     for statement in split_statements(text, where):
@@ -214,7 +220,7 @@ def _check_neuromodulators(names: Names) -> None:
             where = names.where(section, f"initial.{name}")
             _refuse_reserved(name, where)
             names.check(text, where, {"n"}, section)
-        _check_order(names, section, split_statements(spec.on_event, names.where(section, "on_event")))
+        _check_order(names, section, _statements(names, channel))
 
 
 def _check_order(names: Names, section: str, statements: list[Statement]) -> None:
@@ -285,6 +291,27 @@ def _check_read(names: Names, read_by_values: set[str]) -> None:
                 raise ModelError(f"{names.file}: [{section}]: nothing reads {name!r}")
 
 
+def _check_time_constants(names: Names) -> None:
+    """A time that an equation divides by, or that filters something, is above zero."""
+    constants: set[str] = set()
+    for section, equations in names.equations.items():
+        for equation in equations.values():
+            constants |= divisors(equation.text, names.where(section, f"equations, {equation.left}"))
+    filters = [names.model.exploration.tau] if names.model.exploration.tau is not None else []
+    where = names.where("exploration", "decision")
+    decision = split_call(_reduction(names.model.exploration.decision, where, ("argmax",))[1], where)
+    if decision is not None and decision[0] == "lowpass":
+        filters.append(decision[1][1])
+    for text in filters:
+        constants |= divisors(f"1/({text})", names.where("exploration", "tau"))
+    for name, parameter in names.model.parameters.items():
+        if parameter.unit == "s" and name in constants and not parameter.value > 0:
+            raise ModelError(
+                f"{names.where('parameters', name)} = {parameter.text!r} ({parameter.value * 1e3:g} ms): "
+                "an equation divides by this time constant; it must be above 0"
+            )
+
+
 def check_names(model: ModelSpec, has_gate: bool, read_by_values: set[str]) -> None:
     """Check roles and every name that a model uses.
 
@@ -304,4 +331,5 @@ def check_names(model: ModelSpec, has_gate: bool, read_by_values: set[str]) -> N
     _check_synapses(names)
     _check_neuromodulators(names)
     _check_exploration(names)
+    _check_time_constants(names)
     _check_read(names, read_by_values)

@@ -103,7 +103,7 @@ class _Deriver:
         if gain == 0:
             raise scope.refuse(key, f"term '{names.current}' is missing; expected {form}")
         scope.only(key, gain, self.parameters, f"expected {form}")
-        if number(gain, self.parameters) <= 0:
+        if scope.number(key, gain, self.parameters) <= 0:
             raise scope.refuse(key, f"the time constant is negative; expected {form}")
         return 1 / gain
 
@@ -240,7 +240,8 @@ class _Deriver:
         phi, phi_prime = self.rate_function(scope, self.model.action)
         scope.given |= {"phi": phi, "phi_prime": phi_prime}
         tau = self.time_constant(scope)
-        values = [number(value, self.parameters) for value in (tau_hidden, tau)]
+        key = f"equations, d{names.u}/dt"
+        values = [scope.number(key, value, self.parameters) for value in (tau_hidden, tau)]
         if values[0] != values[1]:
             reason = f"tau is {tau} = {values[1]} s, but {tau_hidden} = {values[0]} s in [neuron.hidden]"
             raise scope.refuse(f"equations, d{names.u}/dt", reason)
@@ -289,7 +290,7 @@ class _Deriver:
         scope = Scope(self.file, "exploration", {}, ())
         expr = scope.parse(text, key)
         scope.only(key, expr, self.parameters, "expected a constant")
-        value = number(expr, self.parameters)
+        value = scope.number(key, expr, self.parameters)
         if value < 0:
             raise scope.refuse(key, f"'{text}' = {value} is negative")
         return value

@@ -12,7 +12,7 @@ from rnla_neuro.spec.equations import Statement, split_equations, split_statemen
 from rnla_neuro.spec.expressions import parse
 from rnla_neuro.spec.form import Modulator, Pulse, Source, Traces, Update
 from rnla_neuro.spec.model import ModelSpec
-from rnla_neuro.spec.proof import Scope, equal, number, symbol
+from rnla_neuro.spec.proof import Scope, equal, symbol
 
 _POST = ("u", "drive", "ebar", "noise_bar", "mismatch")
 
@@ -70,7 +70,7 @@ class _Projection:
             self.scope.only(
                 key, coefficient, self.parameters, f"a trace decays at a constant rate; expected {form}"
             )
-            row_of_a.append(number(coefficient, self.parameters))
+            row_of_a.append(self.scope.number(key, coefficient, self.parameters))
         rest = right.xreplace(dict.fromkeys(symbols, sp.Integer(0)))
         drive = sp.diff(rest, self.rate_pre)
         remainder = sp.expand(rest.xreplace({self.rate_pre: sp.Integer(0)}))
@@ -103,7 +103,9 @@ class _Projection:
         source = Source(self.on_equilibrium(rest), gated)
         if source not in self.sources:
             self.sources.append(source)
-        self.entries[row, self.sources.index(source)] = number(constant, self.parameters)
+        self.entries[row, self.sources.index(source)] = self.scope.number(
+            key, constant, self.parameters
+        )
 
     def on_equilibrium(self, factor: sp.Expr) -> sp.Expr:
         """Write u - drive - noise_bar as ebar + mismatch, exactly; a factor that keeps u stays as it is.
@@ -141,8 +143,8 @@ class _Projection:
         key = f"on_event.{channel}"
         modulator = self.model.neuromodulators[channel]
         where = f"{self.file}: [neuromodulator.{channel}]"
-        assigned = {statement.name for statement in split_statements(modulator.on_event, where)}
-        pulses = set(split_equations(modulator.equations, where))
+        assigned = {statement.name for statement in split_statements(modulator.on_event, f"{where} on_event")}
+        pulses = set(split_equations(modulator.equations, f"{where} equations"))
         allowed = {*self.parameters, *assigned, *pulses, *modulator.initial, "R", "t", "trial", "credit", "n"}
         total = [sp.Integer(0)] * len(self.traces)
         alive = set(self.traces)
@@ -271,9 +273,10 @@ def _pulse(scope: Scope, name: str, parameters: Mapping[str, float]) -> Pulse:
     rate = -sp.diff(right, symbol(name))
     scope.only(key, rate, parameters, f"expected {form}")
     scope.require(key, right, -rate * symbol(name), form)
-    if rate == 0 or number(rate, parameters) <= 0:
+    speed = scope.number(key, rate, parameters)
+    if speed <= 0:
         raise scope.refuse(key, f"term '{equation.text}' does not decay; expected {form}")
-    return Pulse(name, 1 / number(rate, parameters))
+    return Pulse(name, 1 / speed)
 
 
 def _modulator(model: ModelSpec, channel: str, parameters: Mapping[str, float]) -> Modulator:

@@ -9,6 +9,8 @@ from rnla_neuro.errors import ModelError
 
 _ODE = re.compile(r"d(?P<name>[A-Za-z_]\w*)\s*/\s*dt$")
 _NAME = re.compile(r"[A-Za-z_]\w*$")
+#: A line that starts like this is an equation of its own, whatever bracket is open before it.
+_BEGINNING = re.compile(r"(d[A-Za-z_]\w*\s*/\s*dt|[A-Za-z_]\w*)\s*[-+*/]?=(?!=)")
 _STATEMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*(?P<op>\+=|-=|\*=|/=|=)(?!=)\s*(?P<text>.+)$", re.DOTALL)
 
 
@@ -40,20 +42,36 @@ class Statement:
         return f"{self.name} {self.op} {self.text}"
 
 
-def _lines(text: str) -> list[str]:
-    """Logical lines: comments removed, lines with an open bracket joined, ``;`` separates."""
+def _lines(text: str, where: str) -> list[str]:
+    """Logical lines: comments removed, lines with an open bracket joined, ``;`` separates.
+
+    Raises:
+        ModelError: A bracket is not closed where the next equation begins, or closed and never opened.
+    """
     lines: list[str] = []
-    depth = 0
     for raw in text.splitlines():
-        line = raw.split("#", 1)[0].strip()
-        if not line:
-            continue
-        if depth:
-            lines[-1] += " " + line
-        else:
-            lines.append(line)
-        depth += line.count("(") - line.count(")")
-    return [part.strip() for line in lines for part in line.split(";") if part.strip()]
+        for part in raw.split("#", 1)[0].split(";"):
+            line = part.strip()
+            if not line:
+                continue
+            if lines and _open_brackets(lines[-1], where) and not _BEGINNING.match(line):
+                lines[-1] += " " + line
+            else:
+                lines.append(line)
+    for line in lines:
+        if _open_brackets(line, where):
+            raise ModelError(f"{where}: {line!r}: a bracket '(' is not closed")
+    return lines
+
+
+def _open_brackets(line: str, where: str) -> int:
+    """Count the brackets that are still open at the end."""
+    depth = 0
+    for character in line:
+        depth += (character == "(") - (character == ")")
+        if depth < 0:
+            raise ModelError(f"{where}: {line!r}: a bracket ')' was never opened")
+    return depth
 
 
 def split_equations(text: str, where: str) -> dict[str, Equation]:
@@ -63,7 +81,7 @@ def split_equations(text: str, where: str) -> dict[str, Equation]:
         ModelError: A line is not ``dX/dt = … : unit`` or ``X = … : unit``, or a name appears twice.
     """
     result: dict[str, Equation] = {}
-    for line in _lines(text):
+    for line in _lines(text, where):
         body, colon, unit = line.rpartition(":")
         left, equals, right = body.partition("=")
         ode = _ODE.match(left.strip())
@@ -90,9 +108,11 @@ def split_statements(text: str, where: str) -> list[Statement]:
         ModelError: A line is not an assignment.
     """
     result = []
-    for line in _lines(text):
+    for line in _lines(text, where):
         match = _STATEMENT.match(line)
         if not match:
-            raise ModelError(f"{where}: {line!r} is not a statement; expected 'x = …', 'x += …' or 'x -= …'")
+            raise ModelError(
+                f"{where}: {line!r} is not a statement; expected 'x = …', or one of +=, -=, *=, /= in place of ="
+            )
         result.append(Statement(match["name"], match["op"], match["text"].strip()))
     return result

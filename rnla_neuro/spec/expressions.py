@@ -84,6 +84,26 @@ def identifiers(text: str, where: str) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in called}
 
 
+def divisors(text: str, where: str) -> set[str]:
+    """Names that an expression divides by: ``tau`` in ``x/tau`` and ``x/(2*tau)``, not in ``x/(1 + tau)``."""
+    found: set[str] = set()
+
+    def factors(node: ast.expr) -> None:
+        match node:
+            case ast.Name(id=name):
+                found.add(name)
+            case ast.BinOp(left=left, op=ast.Mult(), right=right):
+                factors(left)
+                factors(right)
+            case ast.BinOp(left=left, op=ast.Div() | ast.Pow()):
+                factors(left)
+
+    for node in ast.walk(parse_tree(text, where)):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            factors(node.right)
+    return found
+
+
 def calls(text: str, where: str) -> set[str]:
     """Names of the functions that an expression calls."""
     nodes = ast.walk(parse_tree(text, where))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable, Mapping
 
 import sympy as sp
 
-from rnla_neuro.errors import BackendError
+from rnla_neuro.errors import BackendError, ModelError
 from rnla_neuro.spec.equations import Equation
 from rnla_neuro.spec.expressions import parse
 
@@ -145,6 +146,10 @@ class Scope:
         if not equal(actual, expected):
             raise self.refuse(key, f"{differing_term(actual, expected)}; expected {form}")
 
+    def number(self, key: str, expr: sp.Expr, parameters: Mapping[str, float]) -> float:
+        """Evaluate an expression of parameters; see `number`."""
+        return number(expr, parameters, f"{self.file}: {self.where(key)}")
+
     def only(self, key: str, expr: sp.Expr, allowed: Iterable[str], what: str) -> None:
         """Refuse names other than `allowed`.
 
@@ -158,7 +163,24 @@ class Scope:
             raise self.refuse(key, f"term '{self.show(term)}' uses {bad[0]!r}; {what}")
 
 
-def number(expr: sp.Expr, parameters: Mapping[str, float]) -> float:
-    """Evaluate an expression of parameters."""
+def number(expr: sp.Expr, parameters: Mapping[str, float], where: str = "") -> float:
+    """Evaluate an expression of parameters.
+
+    Args:
+        expr: The expression.
+        parameters: Values in SI units.
+        where: File, section and key, for messages.
+
+    Raises:
+        ModelError: Its value is not a finite real number.
+    """
     values = {symbol(name): sp.Float(value, 30) for name, value in parameters.items()}
-    return float(expr.xreplace(values).evalf(25))
+    value = expr.xreplace(values).evalf(25)
+    result = float(value) if value.is_number and value.is_real else math.nan
+    if not math.isfinite(result):
+        read = sorted(str(name) for name in expr.free_symbols)
+        given = ", ".join(f"{name} = {parameters[name]:g}" for name in read if name in parameters)
+        raise ModelError(
+            f"{where}{': ' if where else ''}'{expr}' is {value}, not a finite real number (with {given})"
+        )
+    return result

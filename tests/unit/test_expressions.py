@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from rnla_neuro.errors import ModelError
 from rnla_neuro.spec.equations import split_equations, split_statements
-from rnla_neuro.spec.expressions import FUNCTIONS, identifiers, parse
-from rnla_neuro.spec.proof import derivative, differing_term, equal, symbol
+from rnla_neuro.spec.expressions import FUNCTIONS, divisors, identifiers, parse
+from rnla_neuro.spec.proof import derivative, differing_term, equal, number, symbol
 
 NUMPY: dict[str, Any] = {
     "tanh": np.tanh, "sinh": np.sinh, "cosh": np.cosh, "sin": np.sin, "cos": np.cos, "tan": np.tan,
@@ -115,3 +115,44 @@ def test_statements() -> None:
     assert [str(s) for s in found] == ["delta = R - m", "m += delta/n", "w -= 2", "B = 0"]
     with pytest.raises(ModelError, match="not a statement"):
         split_statements("a == b", "here")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("x/tau", {"tau"}),
+        ("(x - y)/(2*tau*b) + z/c**2", {"tau", "b", "c"}),
+        ("x/(a/b)", {"a", "b"}),  # b divides within the divisor
+        ("x/(1 + tau)", set()),
+        ("exp(-t/tau)*x", {"tau"}),
+    ],
+)
+def test_what_an_expression_divides_by(text: str, names: set[str]) -> None:
+    assert divisors(text, "here") == names
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("u = (a + b : 1\nv = u : 1", r"here: 'u = \(a \+ b : 1': a bracket '\(' is not closed"),
+        ("u = (a\n + b : 1\ndv/dt = u/tau : 1", r"'u = \(a \+ b : 1': a bracket '\(' is not closed"),
+        ("u = (a + b : 1; v = c) : 1", r"'u = \(a \+ b : 1': a bracket '\(' is not closed|never opened"),
+        ("u = a) : 1", r"here: 'u = a\) : 1': a bracket '\)' was never opened"),
+        ("u = )a( : 1", "never opened"),
+    ],
+)
+def test_brackets_of_each_equation_are_balanced(text: str, message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        split_equations(text, "here")
+
+
+def test_an_open_bracket_goes_on_in_the_next_line() -> None:
+    found = split_equations("u = (a +\n int(b\n == c)) : 1", "here")
+    assert found["u"].text == "(a + int(b == c))"
+
+
+@pytest.mark.parametrize("text", ["1/a", "sqrt(b)", "log(b)", "c"])
+def test_a_number_is_finite_and_real(text: str) -> None:
+    expr = parse(text, "here", symbol)
+    with pytest.raises(ModelError, match=r"here: .* not a finite real number"):
+        number(expr, {"a": 0.0, "b": -2.0}, "here")
