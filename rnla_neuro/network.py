@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import expm
 
-from rnla_neuro.errors import ConfigError, ConvergenceError
+from rnla_neuro.errors import ConfigError, ConvergenceError, ModelError
 from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.seeding import streams
 from rnla_neuro.spec.derive import derive_form
@@ -21,6 +21,7 @@ from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_functi
 
 FloatArray = npt.NDArray[np.float64]
 PRECISIONS = ("float64", "float32")
+_HIGHEST = 30.0  # rate functions are looked at between this voltage and its negative
 
 
 @dataclass(frozen=True)
@@ -162,15 +163,22 @@ def nudging_slope(form: EquilibriumForm, n_out: int) -> float:
     moved = u0[:, None, :] + step * np.concatenate([np.eye(n_out), -np.eye(n_out)])[None]
     silent = np.zeros_like(moved)
     drive = np.broadcast_to(u0[:, None, :], moved.shape)
-    error = layer.nudging(moved, drive, silent)
-    jacobian = (error[:, :n_out] - error[:, n_out:]) / (2 * step)
+    with np.errstate(all="ignore"):  # what is not finite is named by `refuse_strong_nudging`
+        error = layer.nudging(moved, drive, silent)
+        jacobian = (error[:, :n_out] - error[:, n_out:]) / (2 * step)
+    if not np.isfinite(jacobian).all():
+        return float("nan")
     return float(np.linalg.norm(jacobian, ord=2, axis=(1, 2)).max())
 
 
 def steepest_rate(form: EquilibriumForm) -> float:
-    """Return the largest |phi'| over a wide range of voltages."""
-    _, slope = rate_functions(form)
-    return float(np.abs(slope(np.linspace(-30.0, 30.0, 6001))).max())
+    """Return the largest |phi'| over a wide range of voltages; NaN where phi or phi' is not finite."""
+    phi, slope = rate_functions(form)
+    voltages = np.linspace(-_HIGHEST, _HIGHEST, 6001)
+    with np.errstate(all="ignore"):  # what is not finite is named by `refuse_strong_nudging`
+        steepest = np.abs(slope(voltages)).max()
+        defined = np.isfinite(phi(voltages)).all() and np.isfinite(steepest)
+    return float(steepest) if defined else float("nan")
 
 
 @dataclass(frozen=True)
@@ -179,13 +187,15 @@ class GainBound:
 
     Attributes:
         value: The bound.
-        nudging: b alone.
+        nudging: b alone; NaN where the nudging is not finite.
+        steepest: Largest |phi'|; NaN where phi or phi' is not finite.
         layer_norms: Spectral norms of the weights after the first projection.
         agent: Which agent has it.
     """
 
     value: float
     nudging: float
+    steepest: float
     layer_norms: tuple[float, ...]
     agent: int
 
@@ -202,15 +212,33 @@ def gain_bound(weights: Sequence[npt.NDArray[np.floating]], nudging: float, rate
     factors = np.cumprod((norms * rate_slope)[::-1] ** 2, axis=0)
     bounds = nudging * (1.0 + factors.sum(axis=0))
     worst = int(np.argmax(bounds))
-    return GainBound(float(bounds[worst]), nudging, tuple(norms[:, worst].tolist()), worst)
+    return GainBound(float(bounds[worst]), nudging, rate_slope, tuple(norms[:, worst].tolist()), worst)
+
+
+def _refuse_undefined(bound: GainBound, model: ModelSpec) -> None:
+    """Raise if there is no bound because a function of the model is not finite."""
+    if not np.isfinite(bound.steepest):
+        raise ModelError(
+            f"{model.path.name}: [neuron.hidden] phi = {model.hidden.phi!r}: phi or its derivative is not finite at "
+            f"some voltages between -{_HIGHEST:g} and {_HIGHEST:g}; phi must be defined for every voltage, "
+            "negative ones too, for example 'tanh(u)' or 'log(1 + exp(u))'"
+        )
+    if not np.isfinite(bound.nudging):
+        error = model.roles["error"]
+        raise ModelError(
+            f"{model.path.name}: [neuron.action] equations: {error!r} or its derivative is not finite at some "
+            "voltages; it must be defined for every voltage, negative ones too"
+        )
 
 
 def refuse_strong_nudging(bound: GainBound, model: ModelSpec) -> None:
     """Raise if the network is not well-posed at the start.
 
     Raises:
+        ModelError: The rate function or the nudging is not finite at some voltages.
         ConvergenceError: It names the gain, the layer with the largest weights, and the way out.
     """
+    _refuse_undefined(bound, model)
     if bound.value < 1.0:
         return
     layer = int(np.argmax(bound.layer_norms)) + 1

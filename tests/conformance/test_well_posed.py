@@ -5,23 +5,25 @@ from __future__ import annotations
 import dataclasses
 import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rnla_neuro.errors import ConvergenceError
+from rnla_neuro.errors import ConvergenceError, ModelError
 from rnla_neuro.network import gain_bound, nudging_slope, steepest_rate
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.form import EquilibriumForm
-from rnla_neuro.spec.loader import load_model
+from rnla_neuro.spec.loader import load_model, parse_model
 from rnla_neuro.spec.numeric import ActionLayer, rate_functions
 from rnla_neuro_backends import equilibrium as backend
 from tests.conformance.nets import HELD_NOISE, build, events, random_weights, variant
 
 CORES = pytest.mark.parametrize("core", ["numpy", "native"])
 BOTH = pytest.mark.backend("equilibrium:native", "equilibrium:numpy")
+MODELS = Path(__file__).parents[2] / "models"
 FORMS = {name: derive_form(load_model(name)) for name in ("rate_nla", "rate_nla_policy", "rate_nla_poster")}
 
 
@@ -219,3 +221,22 @@ def test_the_bound_predicts_how_many_sweeps_are_needed(name: str, core: str) -> 
                 simulation.decide(np.random.default_rng(seed).standard_normal((1, 5)), events())
                 needed = np.log(1e-9) / np.log(simulation.bound.value)
                 assert 2 <= simulation.diagnostics()["sweeps"][0] <= needed + 3
+
+
+@pytest.mark.parametrize("phi", ["sqrt(u)", "log(u)", "sqrt(abs(u))", "exp(u**2)"])
+def test_a_rate_that_is_not_finite_everywhere_is_named(phi: str) -> None:
+    """Without a word from numpy: warnings are errors here."""
+    text = (MODELS / "rate_nla.toml").read_text(encoding="utf-8").replace("tanh(u)", phi)
+    model = parse_model(text, MODELS / "rate_nla.toml")
+    with pytest.raises(ModelError, match=r"\[neuron\.hidden\] phi = .*not finite at some voltages") as caught:
+        build(model, (4, 5, 3), core="numpy")
+    assert repr(phi) in str(caught.value)
+
+
+def test_a_nudging_that_is_not_finite_everywhere_is_named() -> None:
+    text = (MODELS / "rate_nla.toml").read_text(encoding="utf-8")
+    changed = text.replace("ebar = beta*(p - q)", "ebar = beta*(p - q)*sqrt(u)")
+    assert changed != text
+    model = parse_model(changed, MODELS / "rate_nla.toml")
+    with pytest.raises(ModelError, match=r"\[neuron\.action\] equations: 'ebar' or its derivative is not finite"):
+        build(model, (4, 5, 3), core="numpy")
