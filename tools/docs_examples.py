@@ -19,7 +19,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from sybil import Example, Sybil
+from sybil.integration.pytest import SybilItem
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser, SkipParser
 
 _HOME = "_docs_home"
@@ -53,6 +55,19 @@ def _run_bash(example: Example) -> str | None:
         return None
     return f"exit code {result.returncode}\n{example.parsed}\n{result.stdout}{result.stderr}"
 
+
+_sybils_filter = SybilItem._traceback_filter
+
+
+def _short_traceback(item: SybilItem, excinfo: pytest.ExceptionInfo[BaseException]) -> Any:
+    """Cut a traceback to the block's own lines; sybil's own cut fails where the block has none in it."""
+    try:
+        return _sybils_filter(item, excinfo)
+    except IndexError:  # pytest would stop with INTERNALERROR, and name neither block nor cause
+        return excinfo.traceback
+
+
+SybilItem._traceback_filter = _short_traceback  # type: ignore[method-assign, assignment]
 
 pytest_collect_file = Sybil(
     parsers=[SkipParser(), PythonCodeBlockParser(), CodeBlockParser("bash", _run_bash)],
