@@ -57,7 +57,7 @@ def test_its_text_is_a_whole_model() -> None:
 
 
 def test_an_override_of_a_parameter_that_is_gone_is_refused() -> None:
-    with pytest.raises(ConfigError, match="--set c"):
+    with pytest.raises(ConfigError, match="setting 'c': unknown parameter"):
         as_node_perturbation(load_model("rate_nla", {"c": "3"}))
 
 
