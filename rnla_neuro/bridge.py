@@ -124,7 +124,8 @@ class EnvironmentBridge:
         self._no_return.setflags(write=False)  # handed out at every step without an end
         self._first_reward = np.nan
         self._watching = watch
-        self._reset([chance.environment for chance in chances])
+        self._env_seeds = [chance.environment for chance in chances]
+        self._reset(self._env_seeds)
 
     @property
     def rewards_sent(self) -> int:
@@ -145,6 +146,23 @@ class EnvironmentBridge:
     def action_start(self) -> int:
         """The environment's first action; networks count from 0."""
         return self._start
+
+    def resume(self, decisions: int) -> None:
+        """Go on where an earlier bridge with the same seeds ended, after so many decisions of each agent.
+
+        Our own tasks and the delays of the reward go on exactly. Another environment cannot be wound forward:
+        it starts new episodes, with a seed that follows from the agent's seed and the number of decisions.
+        """
+        self._channels.reward.skip(decisions)
+        if not self._opened.trusted:
+            fresh = [np.random.SeedSequence([seed, decisions]) for seed in self._env_seeds]
+            self._reset([int(one.generate_state(1)[0]) >> 1 for one in fresh])
+            return
+        nothing = np.full(self.n_agents, self._start)
+        for _ in range(decisions):
+            raw, _reward, _terminated, _truncated, info = self._env.step(nothing)
+        if decisions:
+            self.observation, self._label = self._encoded(raw), self._read_label(info)
 
     def encode_one(self, observation: Any) -> FloatArray:
         """Return the inputs, shape (1, n_in), for one observation as the environment gives it."""
@@ -330,7 +348,7 @@ class EnvironmentBridge:
             self._first_reward = float(rewards[0])
         if (rewards != self._first_reward).any():
             self._watching = False
-        elif self._steps >= _PATIENCE and self.episodes >= 2:
+        elif self._steps >= (_PATIENCE if self.episodes >= 2 else 5 * _PATIENCE):
             self._watching = False
             warnings.warn(
                 f"environment {self.name}: all {self.decisions} rewards so far were {self._first_reward:g}. "

@@ -10,9 +10,10 @@ import numpy as np
 import sympy as sp
 
 from rnla_neuro.errors import ConfigError, ConvergenceError
-from rnla_neuro.learners.common import hidden_rate, input_rate, softmax
+from rnla_neuro.learners.common import hidden_rate, input_rate
 from rnla_neuro.simulation import FloatArray, IntArray
 from rnla_neuro.spec.form import EquilibriumForm, GroupReduction
+from rnla_neuro.spec.numeric import softmax
 
 _SWEEPS = 200
 _TOLERANCE = 1e-10

@@ -9,9 +9,10 @@ import numpy as np
 
 from rnla_neuro.errors import ConfigError
 from rnla_neuro.events import EventBatch
-from rnla_neuro.learners.common import GradientLearner, LearnerOptions, softmax
+from rnla_neuro.learners.common import GradientLearner, LearnerOptions
 from rnla_neuro.learners.settings import require_positive
 from rnla_neuro.simulation import FloatArray, IntArray
+from rnla_neuro.spec.numeric import softmax
 
 
 @dataclass(frozen=True)

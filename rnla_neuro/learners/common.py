@@ -6,7 +6,6 @@ go through one batched numpy call a layer, and no agent's numbers depend on whic
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from rnla_neuro.spec.form import EquilibriumForm
 
 RateFunction = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
-NOISE_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -63,18 +61,9 @@ def hidden_rate(form: EquilibriumForm | None) -> RateFunction:
     """Return u -> (φ(u), φ'(u)), both elementwise, compiled from the model's own strings."""
     if form is None:
         return _tanh
-    import sympy as sp
+    from rnla_neuro.spec.numeric import rate_and_slope
 
-    expressions = [_with_parameters(form, form.phi), _with_parameters(form, form.phi_prime)]
-    u = _symbol(expressions, "u")
-    # cse: φ' of tanh needs tanh(u) again, and tanh is the dearest call of a step
-    compiled = sp.lambdify([u], expressions, "numpy", cse=True)
-
-    def rate(voltage: FloatArray) -> tuple[FloatArray, FloatArray]:
-        value, slope = compiled(voltage)
-        return value, np.broadcast_to(slope, voltage.shape)
-
-    return rate
+    return rate_and_slope(form)
 
 
 def _tanh(voltage: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -87,35 +76,9 @@ def input_rate(form: EquilibriumForm | None) -> Callable[[FloatArray], FloatArra
     """Return the input neurons' rate as a function of the input, or ``None`` where it is the input itself."""
     if form is None:
         return None
-    import sympy as sp
+    from rnla_neuro.spec.numeric import compile_expression
 
-    expression = _with_parameters(form, form.input_rate)
-    x = _symbol([expression], "x")
-    if expression == x:
-        return None
-    compiled: Callable[[FloatArray], FloatArray] = sp.lambdify([x], expression, "numpy")
-    return compiled
-
-
-def _with_parameters(form: EquilibriumForm, expression: Any) -> Any:
-    """Replace the model's parameters by their values."""
-    values = {s: form.parameters[s.name] for s in expression.free_symbols if s.name in form.parameters}
-    return expression.subs(values)
-
-
-def _symbol(expressions: Sequence[Any], name: str) -> Any:
-    """Return the symbol `name` as it stands in the expressions (assumptions are part of a symbol)."""
-    import sympy as sp
-
-    found = {s for e in expressions for s in e.free_symbols if s.name == name}
-    return found.pop() if found else sp.Symbol(name, real=True)
-
-
-def softmax(z: FloatArray) -> FloatArray:
-    """Return the softmax over the last axis."""
-    exponential = np.exp(z - z.max(axis=-1, keepdims=True))
-    exponential /= exponential.sum(axis=-1, keepdims=True)
-    return exponential
+    return None if str(form.input_rate) == "x" else compile_expression(form.input_rate, ("x",), form.parameters)
 
 
 class LayeredNetwork:
@@ -205,58 +168,6 @@ def _sizes(weights: Sequence[FloatArray]) -> tuple[int, ...]:
             raise ConfigError(f"weights of projection {layer} have shape {w.shape}; {expected} is needed")
         sizes.append(w.shape[1])
     return tuple(sizes)
-
-
-class NoiseBlocks:
-    """Gumbel noise of scale 1, (A, n) a trial, each agent's from its own generator, drawn a block ahead."""
-
-    def __init__(self, generators: Sequence[np.random.Generator], n: int, dtype: str) -> None:
-        """Use `generators`, one an agent, for `n` neurons."""
-        self._generators = list(generators)
-        self._block = np.empty((NOISE_BLOCK, len(self._generators), n), dtype)
-        self._position = NOISE_BLOCK
-        self._before = self._generator_states()
-
-    def next(self) -> FloatArray:
-        """Return the next trial's noise, (A, n)."""
-        if self._position == NOISE_BLOCK:
-            self._draw()
-        noise: FloatArray = self._block[self._position]
-        self._position += 1
-        return noise
-
-    def _draw(self) -> None:
-        """Fill the block; what the generators were before is kept, so that a state is small."""
-        self._before = self._generator_states()
-        shape = (NOISE_BLOCK, self._block.shape[2])
-        for agent, generator in enumerate(self._generators):
-            self._block[:, agent] = generator.gumbel(size=shape)
-        self._position = 0
-
-    def _generator_states(self) -> list[Any]:
-        """Return the states of the generators."""
-        return [generator.bit_generator.state for generator in self._generators]
-
-    def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the generators' states before the block, and how much of it is used."""
-        # a block that is used up needs no drawing again: the generators already stand before the next one
-        before = self._before if self._position < NOISE_BLOCK else self._generator_states()
-        text = json.dumps(before, default=lambda array: array.tolist())
-        return {
-            "noise_generators": np.frombuffer(text.encode(), dtype=np.uint8).copy(),
-            "noise_position": np.array(self._position),
-        }
-
-    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
-        """Draw the block of `state` again and go to its place in it."""
-        before = json.loads(state["noise_generators"].tobytes().decode())
-        for generator, saved in zip(self._generators, before, strict=True):
-            generator.bit_generator.state = saved
-        self._before = before
-        position = int(state["noise_position"])
-        if position < NOISE_BLOCK:
-            self._draw()
-        self._position = position
 
 
 class GradientLearner(Simulation):

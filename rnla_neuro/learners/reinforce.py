@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from rnla_neuro.errors import ConfigError
 from rnla_neuro.events import EventBatch
-from rnla_neuro.learners.common import GradientLearner, LearnerOptions, NoiseBlocks, softmax
+from rnla_neuro.learners.common import GradientLearner, LearnerOptions
 from rnla_neuro.learners.settings import require_not_negative, require_one_of, require_positive
+from rnla_neuro.noise import NoiseBlocks
 from rnla_neuro.simulation import FloatArray, IntArray
+from rnla_neuro.spec.numeric import softmax
 
 # Digits 64-40-10, 50,000 trials, chosen on the validation split like the defaults below: for each reference
 # 200 settings (at random, then around the best) on seeds 1-3, of those the best 17 or 18 on seeds 4-15.
@@ -125,7 +127,7 @@ class Reinforce(GradientLearner):
         super().__init__(weights, options, self._slots)
         if len(exploration) != self.n_agents:
             raise ConfigError(f"{len(exploration)} exploration generators for {self.n_agents} agents")
-        self._noise = NoiseBlocks(exploration, self.sizes[-1], options.precision)
+        self._noise = NoiseBlocks("gumbel", exploration, (self.sizes[-1],), options.precision)
         self._all_agents = np.arange(self.n_agents, dtype=np.int64).tobytes()
         self._reward_channel = self.channels.index("reward")
         start = 1 / self.sizes[-1] if self.settings.R_mean is None else self.settings.R_mean

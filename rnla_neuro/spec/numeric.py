@@ -101,6 +101,17 @@ def _reduce(group: GroupReduction, argument: FloatArray) -> FloatArray:
     return _REDUCTIONS[group.kind](argument)
 
 
+def rate_and_slope(form: EquilibriumForm) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:
+    """Return u -> (phi(u), phi'(u)) of the hidden layers; what the two share is computed once."""
+    pair = compile_expression(sp.Tuple(form.phi, form.phi_prime), ("u",), form.parameters)
+
+    def rate(u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        value, slope = pair(u)
+        return value, np.broadcast_to(slope, np.shape(u))
+
+    return rate
+
+
 def rate_functions(form: EquilibriumForm) -> tuple[Callable[..., FloatArray], Callable[..., FloatArray]]:
     """Return phi(u) and phi'(u) of the hidden layers."""
     phi = compile_expression(form.phi, ("u",), form.parameters)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +166,8 @@ def get(name: str | Task | os.PathLike[str]) -> Task:
     """
     if isinstance(name, Task):
         return name
+    if not isinstance(name, str | os.PathLike):
+        raise TaskError(f"a task is a name, a Gymnasium id or the path of a table, and not {name!r}")
     text = os.fspath(name)
     if text in available():
         return available()[text]
@@ -187,6 +191,18 @@ def _of_table(path: str) -> Task:
     )
 
 
+def _import_own(module: str, env_id: str) -> None:
+    """Import a user's module; one in the working directory is found too, whichever way rnla was started."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        importlib.import_module(module)
+    except Exception as error:  # another's module can raise anything
+        reason = "there is no such module" if isinstance(error, ModuleNotFoundError) else repr(error)
+        raise TaskError(f"task {env_id!r}: the module {module!r} cannot be imported: {reason}") from error
+
+
 def _of_gymnasium(env_id: str) -> Task:
     import gymnasium as gym
 
@@ -205,8 +221,10 @@ def _of_gymnasium(env_id: str) -> Task:
                 "an id that Gymnasium knows (such as Acrobot-v1, or module:Env-v0), "
                 "or the path of a .npz or .csv file"
             )
-        try:
-            gym.spec(env_id)
-        except Exception as error:  # importing another's module can raise anything
-            raise TaskError(f"task {env_id!r}: the module {module!r} does not offer it: {error}") from error
+        _import_own(module, env_id)
+        inner = env_id.partition(":")[2]
+        if inner not in gym.registry:
+            raise TaskError(
+                f"task {env_id!r}: the module {module!r} registers no {inner!r};{did_you_mean(inner, gym.registry)}"
+            )
     return Task(env_id, env_id, summary=f"the Gymnasium environment {env_id}")

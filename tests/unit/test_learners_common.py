@@ -10,9 +10,11 @@ import sympy as sp
 
 from rnla_neuro.errors import ConfigError
 from rnla_neuro.learners import make_learner
-from rnla_neuro.learners.common import LayeredNetwork, LearnerOptions, NoiseBlocks, hidden_rate, softmax
+from rnla_neuro.learners.common import LayeredNetwork, LearnerOptions, hidden_rate
 from rnla_neuro.learners.reinforce import ReinforceSettings
 from rnla_neuro.learners.settings import settings_from
+from rnla_neuro.noise import NoiseBlocks
+from rnla_neuro.spec.numeric import softmax
 
 
 class _Form:
@@ -97,17 +99,17 @@ def test_softmax_of_large_numbers_is_finite() -> None:
 
 
 def test_noise_is_the_generator_s_own_sequence_whatever_the_block() -> None:
-    blocks = NoiseBlocks([np.random.default_rng(3), np.random.default_rng(4)], 5, "float64")
+    blocks = NoiseBlocks("gumbel", [np.random.default_rng(3), np.random.default_rng(4)], (5,))
     drawn = np.array([blocks.next().copy() for _ in range(600)])
     np.testing.assert_array_equal(drawn[:, 1], np.random.default_rng(4).gumbel(size=(600, 5)))
 
 
 @pytest.mark.parametrize("trials", [0, 1, 256, 300])
 def test_noise_continues_from_a_state(trials: int) -> None:
-    blocks = NoiseBlocks([np.random.default_rng(3)], 2, "float64")
+    blocks = NoiseBlocks("gumbel", [np.random.default_rng(3)], (2,))
     for _ in range(trials):
         blocks.next()
-    other = NoiseBlocks([np.random.default_rng(99)], 2, "float64")
+    other = NoiseBlocks("gumbel", [np.random.default_rng(99)], (2,))
     other.restore(blocks.state())
     for _ in range(300):
         np.testing.assert_array_equal(other.next(), blocks.next())

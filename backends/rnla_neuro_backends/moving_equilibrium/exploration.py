@@ -5,63 +5,18 @@ Every agent draws from its own generator, in blocks, so that what it sees depend
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rnla_neuro.noise import NoiseBlocks
 from rnla_neuro.spec.form import EquilibriumForm
 from rnla_neuro.spec.model import ExplorationSpec
 from rnla_neuro_backends.moving_equilibrium.columns import Columns
 
 FloatArray = npt.NDArray[np.float64]
-BLOCK = 256
-
-
-class _Draws:
-    """Blocks of draws of one law, one generator an agent; restorable to the bit."""
-
-    def __init__(self, law: str, rngs: list[np.random.Generator], shape: tuple[int, ...]) -> None:
-        self._law, self._rngs, self._shape = law, rngs, shape
-        self._block_states = [rng.bit_generator.state for rng in rngs]
-        self._at = BLOCK
-        self._block: FloatArray = np.empty((BLOCK, len(rngs), *shape))
-
-    def _draw(self) -> None:
-        self._block_states = [rng.bit_generator.state for rng in self._rngs]
-        for a, rng in enumerate(self._rngs):
-            size = (BLOCK, *self._shape)
-            if self._law == "gumbel":  # zero mean: a common shift would act on the homeostasis alone
-                self._block[:, a] = rng.gumbel(size=size) - np.euler_gamma
-            else:
-                self._block[:, a] = rng.standard_normal(size)
-        self._at = 0
-
-    def next(self) -> FloatArray:
-        if self._at == BLOCK:
-            self._draw()
-        self._at += 1
-        return self._block[self._at - 1]  # type: ignore[no-any-return]
-
-    def state(self) -> dict[str, npt.NDArray[Any]]:
-        exhausted = self._at == BLOCK
-        states = [r.bit_generator.state for r in self._rngs] if exhausted else self._block_states
-        text = json.dumps(states, default=int).encode()
-        return {"generators": np.frombuffer(text, dtype=np.uint8).copy(), "at": np.array(self._at)}
-
-    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
-        states = json.loads(state["generators"].tobytes().decode())
-        for rng, saved in zip(self._rngs, states, strict=True):
-            rng.bit_generator.state = saved
-        at = int(state["at"])
-        self._block_states, self._at = states, BLOCK
-        if at < BLOCK:
-            self._draw()
-            self._at = at
-
-
 class Exploration(ABC):
     """Noise of the action layer; `columns` gives it for the columns of a call."""
 
@@ -106,7 +61,8 @@ class HeldExploration(Exploration):
         self, law: str, scale: float, rngs: list[np.random.Generator], n_out: int, tau: float | None
     ) -> None:
         self._scale, self._tau = scale, tau
-        self._draws = _Draws(law, rngs, (n_out,))
+        # zero mean: a common shift of all voltages would act on the homeostasis alone
+        self._draws = NoiseBlocks("centred gumbel" if law == "gumbel" else law, rngs, (n_out,))
         self._value: FloatArray = np.zeros((len(rngs), n_out))
         self._bar = np.zeros_like(self._value)
 
@@ -155,7 +111,7 @@ class OrnsteinUhlenbeck(Exploration):
         self._tau, self._low = tau, tau_low
         self._std = std
         self._noises = 1 if tau_low is None else 2
-        self._draws = _Draws("gaussian", rngs, (self._noises, n_out))
+        self._draws = NoiseBlocks("gaussian", rngs, (self._noises, n_out))
         self._xi: FloatArray = np.zeros((2, len(rngs), n_out))
         self._transitions: dict[float, tuple[FloatArray, FloatArray]] = {}
         self._fresh = True
