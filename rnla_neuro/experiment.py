@@ -56,7 +56,7 @@ class Progress:
 def default_name(request: RunRequest) -> str:
     """Name a run by task, model, learner and time."""
     task = request.task if isinstance(request.task, str) else request.task.name
-    stem = Path(task).stem if task.endswith((".npz", ".csv")) else task.replace("/", "-").replace(":", "-")
+    stem = Path(task).stem if task.lower().endswith((".npz", ".csv")) else task.replace("/", "-").replace(":", "-")
     model = Path(request.model_name(catalogue.get(request.task))).stem
     return f"{stem}-{model}-{request.learner}-{datetime.now():%Y%m%d-%H%M%S}"
 

@@ -198,7 +198,7 @@ def _import_own(module: str, env_id: str) -> None:
         sys.path.insert(0, here)
     try:
         importlib.import_module(module)
-    except Exception as error:  # another's module can raise anything
+    except (Exception, SystemExit) as error:  # another's module can raise anything
         reason = "there is no such module" if isinstance(error, ModuleNotFoundError) else repr(error)
         raise TaskError(f"task {env_id!r}: the module {module!r} cannot be imported: {reason}") from error
 
