@@ -13,21 +13,19 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from rnla_neuro.analysis.statistics import iterations_to_threshold, running_mean, summary
+from rnla_neuro.analysis.statistics import summary
 from rnla_neuro.bridge import StepOutcome
 from rnla_neuro.errors import TaskError
 from rnla_neuro.evaluation import accuracy, episode_returns
 from rnla_neuro.records import whole_or_nothing
-from rnla_neuro.results import Results, RunFolder
+from rnla_neuro.results import WINDOW, Results, RunFolder
 from rnla_neuro.run_config import RunConfig
 from rnla_neuro.session import LEARNERS, RunRequest, Session
 from rnla_neuro.simulation import IntArray
 from rnla_neuro.tasks import catalogue
 
-__all__ = ["LEARNERS", "WINDOW", "Progress", "RunRequest", "default_name", "run"]
+__all__ = ["LEARNERS", "Progress", "RunRequest", "default_name", "run"]
 
-WINDOW = 100  # trials of the running hit rate
-THRESHOLD = 0.8  # hit rate whose first crossing is reported
 _BATCH = 100  # trials recorded at a time
 _CHECKPOINTS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)  # parts of the run at which the weights are kept
 
@@ -229,24 +227,15 @@ def summarise(session: Session, results: Results, episodes: int) -> dict[str, An
     """Return what a run came to, with mean, 95 % interval and values a seed."""
     assert session.task is not None
     report: dict[str, Any] = {}
-    reward = results.array("reward")
-    tail = min(reward.shape[1], 10 * WINDOW)
     if session.task.is_dataset:
         report["test_accuracy"] = summary(accuracy(session.simulation, session.task))
     else:
         report["evaluation_return"] = _evaluation(session, episodes)
-    report["reward"] = summary(running_mean(reward, tail)[:, -1])
-    if "correct" in results.columns:
-        report["iterations_to_threshold"] = {
-            "threshold": THRESHOLD,
-            "window": WINDOW,
-            **summary(iterations_to_threshold(results.array("correct"), THRESHOLD, WINDOW)),
-        }
     simulation = session.simulation
+    report |= results.learning()
     report["delivery"] = {
         "decisions": simulation.decisions * simulation.n_agents,
         "events_sent": session.bridge.rewards_sent,
         "events_delivered": simulation.delivered,
     }
-    report["reward_window"] = tail
     return report

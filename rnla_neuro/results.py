@@ -27,12 +27,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from rnla_neuro.analysis.statistics import iterations_to_threshold, running_mean
+from rnla_neuro.analysis.statistics import iterations_to_threshold, running_mean, summary
 from rnla_neuro.errors import RunFolderError
 from rnla_neuro.records import RecordWriter, by_seed, read_records, whole_or_nothing, writer_is_alive
 from rnla_neuro.run_config import RunConfig, config_text, plain, read_config, versions_in_use
 
 __all__ = ["Results", "RunConfig", "RunFolder", "iterations_to_threshold", "running_mean", "versions_in_use"]
+
+
+WINDOW = 100  # trials of the running hit rate
+THRESHOLD = 0.8  # hit rate whose first crossing is reported
 
 
 class RunFolder:
@@ -242,6 +246,21 @@ class Results:
             RunFolderError: There is no such column.
         """
         return by_seed(self.records, name, self.config.seeds)
+
+    def learning(self) -> dict[str, Any]:
+        """Return what the records say of learning: mean, 95 % interval and values, one a seed.
+
+        Keys: ``reward``, averaged over the last ``reward_window`` trials, and ``iterations_to_threshold`` where
+        right decisions are known. Empty while nothing has been recorded.
+        """
+        if self.iterations == 0:
+            return {}
+        tail = min(self.iterations, 10 * WINDOW)
+        found: dict[str, Any] = {"reward": summary(running_mean(self.array("reward"), tail)[:, -1])}
+        if "correct" in self.columns:
+            reached = iterations_to_threshold(self.array("correct"), THRESHOLD, WINDOW)
+            found["iterations_to_threshold"] = {"threshold": THRESHOLD, "window": WINDOW, **summary(reached)}
+        return {**found, "reward_window": tail}
 
     @cached_property
     def weights(self) -> dict[str, NDArray[Any]]:

@@ -136,8 +136,7 @@ class Session:
         model = request.load(task or fallback, model_text)
         hidden = request.hidden if request.hidden is not None else (task or fallback).hidden
         delays = parse_delays(request.reward_delay)
-        probe = NetworkSpec(model, (1, *hidden, 2), request.seeds, request.precision)
-        channels = tuple(m.channel for m in probe.form.modulators)
+        channels = tuple(model.neuromodulators)
         self.bridge = EnvironmentBridge(
             env if env is not None else (task or fallback),
             len(request.seeds),

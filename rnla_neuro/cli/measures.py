@@ -16,22 +16,8 @@ MEASURES = ("test_accuracy", "evaluation_return", "reward", "iterations_to_thres
 
 def measures_of(run: Results) -> dict[str, Any]:
     """Return the measures of a run, each with ``mean``, ``ci95`` and ``values``."""
-    if run.summary:
-        return {name: run.summary[name] for name in MEASURES if name in run.summary}
-    if run.iterations == 0:
-        return {}
-    from rnla_neuro.analysis.statistics import iterations_to_threshold, running_mean, summary
-    from rnla_neuro.experiment import THRESHOLD, WINDOW
-
-    tail = min(run.iterations, 10 * WINDOW)
-    found = {"reward": summary(running_mean(run.array("reward"), tail)[:, -1])}
-    if "correct" in run.columns:
-        found["iterations_to_threshold"] = {
-            "threshold": THRESHOLD,
-            "window": WINDOW,
-            **summary(iterations_to_threshold(run.array("correct"), THRESHOLD, WINDOW)),
-        }
-    return found
+    found = run.summary or run.learning()
+    return {name: found[name] for name in MEASURES if name in found}
 
 
 def about(run: Results) -> dict[str, Any]:
