@@ -75,6 +75,7 @@ class EquilibriumSimulation(Simulation):
         self.channels = tuple(m.channel for m in form.modulators)
         self.trial_duration, self.decision_time = trial.duration, trial.decision
         self.delivered = 0
+        self._nudging, self._steepest = nudging_slope(form, network.sizes[-1]), steepest_rate(form)
         settings = CoreSettings(
             form=form,
             sizes=network.sizes,
@@ -84,6 +85,7 @@ class EquilibriumSimulation(Simulation):
             dt=trial.dt,
             credit=network.credit,
             rtol=RTOL[network.precision] if rtol is None else rtol,
+            rounding=float(np.finfo(network.precision).eps) * self._nudging,
             max_sweeps=max_sweeps,
         )
         self.core_name, self._core = _make_core(settings, core)
@@ -102,7 +104,6 @@ class EquilibriumSimulation(Simulation):
         self._clock, self._waited = 0.0, True  # until when the network has been advanced
         self._sweeps: FloatArray = np.zeros(self.n_agents)
         self._warned = False
-        self._nudging, self._steepest = nudging_slope(form, network.sizes[-1]), steepest_rate(form)
         self.bound = self._look_at_gain()
         refuse_strong_nudging(self.bound, network.model)
 

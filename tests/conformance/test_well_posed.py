@@ -240,3 +240,18 @@ def test_a_nudging_that_is_not_finite_everywhere_is_named() -> None:
     model = parse_model(changed, MODELS / "rate_nla.toml")
     with pytest.raises(ModelError, match=r"\[neuron\.action\] equations: 'ebar' or its derivative is not finite"):
         build(model, (4, 5, 3), core="numpy")
+
+
+@BOTH
+@CORES
+@pytest.mark.parametrize("height", [4.0, 64.0])
+def test_rounding_of_large_voltages_is_no_lack_of_an_equilibrium(core: str, height: float) -> None:
+    # near a tie the gain of 50 makes of one rounding of u in float32 more than the sweeps are asked to settle to
+    sim = build(variant("rate_nla", None, {"sigma": "0.01"}), (2, 3, 4), core=core, precision="float32")
+    weights = sim.weights()
+    weights[1][:, :, :-1] = 0.0
+    weights[1][:, :, -1] = height
+    sim.set_weights(weights)
+    for _ in range(150):
+        sim.decide(np.ones((sim.n_agents, 2)), events())
+    assert sim.diagnostics()["sweeps"].max() < 200

@@ -30,7 +30,7 @@ class Frame(ctypes.Structure):
     _fields_ = [
         *((name, _I) for name in ("n_agents", "n_layers")),
         *((name, _P) for name in ("sizes", "plastic")),
-        *((name, _D) for name in ("beta_scale", "rtol")),
+        *((name, _D) for name in ("beta_scale", "rtol", "rounding")),
         ("max_sweeps", _I),
         ("params", _P),
         *((name, _D) for name in ("credit", "dt", "lowpass_tau", "tau_m")),
@@ -107,6 +107,7 @@ class NativeCore(Core):
         f.n_agents, f.n_layers = s.n_agents, len(s.sizes)
         f.n_channels = len(s.form.modulators)
         f.rtol, f.max_sweeps, f.dt, f.credit = s.rtol, s.max_sweeps, s.dt, s.credit
+        f.rounding = s.rounding
         f.tau_m, f.lowpass_tau = s.form.tau_m, s.form.decision.tau or 1.0
         f.beta_scale = 1e-300 if s.precision == "float64" else 1e-30
 

@@ -25,6 +25,7 @@ from rnla_neuro_backends.moving_equilibrium.core import (
     Outcome,
     modulator_state,
     no_convergence,
+    rounding_slack,
 )
 
 FloatArray = npt.NDArray[Any]
@@ -252,7 +253,8 @@ class _AgentCall:
             residual = changes[worst]
             if not np.isfinite(residual):
                 break
-            if residual <= settings.rtol * size:
+            rounding = rounding_slack(sweep) * settings.rounding * float(np.max(np.abs(s.u[last])))
+            if residual <= max(settings.rtol * size, rounding):
                 self.outcome.sweeps[self.agent] = max(self.outcome.sweeps[self.agent], sweep)
                 return
         growth = residual / before if before > 0 else 0.0
