@@ -221,7 +221,7 @@ class Agent:
         task = self.request.task
         about = asdict(replace(self.request, task=task if isinstance(task, str) else task.name))
         about |= {"format": FORMAT, "iterations": self.iterations, "sizes": self._session.network.sizes}
-        arrays = {f"projection{k}": w for k, w in enumerate(simulation.weights())}
+        arrays = simulation.named_weights()
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with whole_or_nothing(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:

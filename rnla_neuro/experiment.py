@@ -17,7 +17,6 @@ from rnla_neuro.analysis.statistics import summary
 from rnla_neuro.bridge import StepOutcome
 from rnla_neuro.errors import TaskError
 from rnla_neuro.evaluation import accuracy, episode_returns
-from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.results import WINDOW, Results, RunFolder
 from rnla_neuro.run_config import RunConfig
 from rnla_neuro.session import LEARNERS, RunRequest, Session
@@ -114,14 +113,11 @@ class _Recorder:
     def checkpoint(self, iteration: int) -> None:
         """Keep the weights, and the mean reward at this moment, for `rnla align`."""
         simulation = self._session.simulation
-        arrays = {f"projection{k}": w for k, w in enumerate(simulation.weights())}
+        arrays = simulation.named_weights()
         means = {k: v for k, v in simulation.diagnostics().items() if k.endswith("R_mean")}
         if means:
             arrays["R_mean"] = next(iter(means.values()))
-        folder = self._folder.path / "checkpoints"
-        folder.mkdir(exist_ok=True)
-        with whole_or_nothing(folder / f"weights-{iteration}.npz") as path, path.open("wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        self._folder.write_weights(arrays, f"checkpoints/weights-{iteration}.npz")
 
 
 def run(
@@ -163,11 +159,11 @@ def run(
                 session.train(iterations, recorder)
             except BaseException:
                 recorder.flush()
-                _write_weights(folder, session)
+                folder.write_weights(session.simulation.named_weights())
                 raise
             recorder.flush()
             session.finish()
-            _write_weights(folder, session)
+            folder.write_weights(session.simulation.named_weights())
             folder.finish(summarise(session, Results.load(folder.path), request.evaluation_episodes))
     results = Results.load(folder.path)
     draw(results)
@@ -202,10 +198,6 @@ def run_config(session: Session, iterations: int) -> RunConfig:
         data_sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path else "",
         model_text=model.text,
     )
-
-
-def _write_weights(folder: RunFolder, session: Session) -> None:
-    folder.write_weights({f"projection{k}": w for k, w in enumerate(session.simulation.weights())})
 
 
 def _evaluation(session: Session, episodes: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from rnla_neuro.seeding import streams
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.form import EquilibriumForm, Traces
 from rnla_neuro.spec.model import ModelSpec
-from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_functions
+from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_and_slope
 
 FloatArray = npt.NDArray[np.float64]
 PRECISIONS = ("float64", "float32")
@@ -173,11 +173,10 @@ def nudging_slope(form: EquilibriumForm, n_out: int) -> float:
 
 def steepest_rate(form: EquilibriumForm) -> float:
     """Return the largest |phi'| over a wide range of voltages; NaN where phi or phi' is not finite."""
-    phi, slope = rate_functions(form)
-    voltages = np.linspace(-_HIGHEST, _HIGHEST, 6001)
     with np.errstate(all="ignore"):  # what is not finite is named by `refuse_strong_nudging`
-        steepest = np.abs(slope(voltages)).max()
-        defined = np.isfinite(phi(voltages)).all() and np.isfinite(steepest)
+        rate, slope = rate_and_slope(form)(np.linspace(-_HIGHEST, _HIGHEST, 6001))
+        steepest = np.abs(slope).max()
+        defined = np.isfinite(rate).all() and np.isfinite(steepest)
     return float(steepest) if defined else float("nan")
 
 

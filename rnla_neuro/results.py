@@ -109,9 +109,11 @@ class RunFolder:
         """
         self._records.append(records)
 
-    def write_weights(self, weights: Mapping[str, NDArray[Any]]) -> None:
-        """Write ``weights.npz`` (name to array)."""
-        with whole_or_nothing(self.path / "weights.npz") as temporary, temporary.open("wb") as file:
+    def write_weights(self, weights: Mapping[str, NDArray[Any]], name: str = "weights.npz") -> None:
+        """Write arrays by name to an ``.npz`` file of the run folder."""
+        target = self.path / name
+        target.parent.mkdir(exist_ok=True)
+        with whole_or_nothing(target) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, **weights)
 
     def write_text(self, name: str, text: str) -> None:

@@ -83,6 +83,10 @@ class Simulation(ABC):
         The last column is the weight from the bias unit, whose rate is 1.
         """
 
+    def named_weights(self) -> dict[str, npt.NDArray[Any]]:
+        """Return copies of the weights by the names they have in files, ``projection0`` and so on."""
+        return {f"projection{k}": w for k, w in enumerate(self.weights())}
+
     @abstractmethod
     def set_weights(self, weights: list[FloatArray]) -> None:
         """Replace the weights; shapes as `weights` returns them."""

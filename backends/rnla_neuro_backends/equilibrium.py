@@ -25,7 +25,7 @@ from rnla_neuro.network import (
 )
 from rnla_neuro.seeding import streams
 from rnla_neuro.simulation import FloatArray, IntArray, Simulation
-from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_functions
+from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_and_slope
 from rnla_neuro_backends.moving_equilibrium.columns import Columns, input_coefficients, plan
 from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler
 from rnla_neuro_backends.moving_equilibrium.core import (
@@ -95,7 +95,7 @@ class EquilibriumSimulation(Simulation):
         rngs = [streams(seed).exploration for seed in network.seeds]
         self._exploration = make_exploration(network.model.exploration, form, rngs, network.sizes[-1])
         self._input_rate = compile_expression(form.input_rate, ("x",), form.parameters)
-        self._phi, self._slope = rate_functions(form)
+        self._rate = rate_and_slope(form)
         self._action = ActionLayer(form)
         self._plans: dict[tuple[bool, int, int, bool, float], tuple[Columns, FloatArray]] = {}
         self.decisions = 0
@@ -181,7 +181,7 @@ class EquilibriumSimulation(Simulation):
         noise = noise[:, solved]
         u, ebar, drive = (values[name][:, solved] for name in ("u", "ebar", "drive"))
         top = self.sizes[-1]
-        hidden = np.broadcast_to(self._phi(u[..., :-top]), u[..., :-top].shape)
+        hidden = np.broadcast_to(self._rate(u[..., :-top])[0], u[..., :-top].shape)
         action = self._action.rate(u[..., -top:], drive[..., -top:], noise)
         return Recording(time[solved], u, ebar, drive, np.concatenate([hidden, action], axis=-1), noise)
 
@@ -221,12 +221,12 @@ class EquilibriumSimulation(Simulation):
         drives = []
         for w in self._core.state.weights:
             drives.append(np.einsum("aij,aj->ai", w[:, :, :-1], rate) + w[:, :, -1])
-            rate = self._phi(np.zeros_like(drives[-1]))
+            rate = self._rate(np.zeros_like(drives[-1]))[0]
         rest = np.zeros_like(noise)
         errors = [self._action.nudging(rest, drives[-1], noise)]
         for w in self._core.state.weights[:0:-1]:
             error = np.einsum("aij,ai->aj", w[:, :, :-1], errors[0])
-            errors.insert(0, self._slope(np.zeros_like(error)) * error)
+            errors.insert(0, self._rate(np.zeros_like(error))[1] * error)
         equilibrium = [d + e for d, e in zip(drives, errors, strict=True)]
         equilibrium[-1] = equilibrium[-1] + noise
         self._core.state.mismatch[...] = -np.concatenate(equilibrium, axis=1)
@@ -278,7 +278,7 @@ class EquilibriumSimulation(Simulation):
         for k, w in enumerate(self._core.state.weights):
             u = np.matmul(rate, w[:, :, :-1].transpose(0, 2, 1)) + w[:, None, :, -1]
             if k < len(self.sizes) - 2:
-                rate = self._phi(u)
+                rate = self._rate(u)[0]
         return u
 
     def predict(self, observation: FloatArray) -> IntArray:

@@ -110,10 +110,3 @@ def rate_and_slope(form: EquilibriumForm) -> Callable[[FloatArray], tuple[FloatA
         return value, np.broadcast_to(slope, np.shape(u))
 
     return rate
-
-
-def rate_functions(form: EquilibriumForm) -> tuple[Callable[..., FloatArray], Callable[..., FloatArray]]:
-    """Return phi(u) and phi'(u) of the hidden layers."""
-    phi = compile_expression(form.phi, ("u",), form.parameters)
-    slope = compile_expression(form.phi_prime, ("u",), form.parameters)
-    return phi, lambda u: np.broadcast_to(slope(u), np.shape(u))

@@ -17,7 +17,7 @@ from rnla_neuro.network import gain_bound, nudging_slope, steepest_rate
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.form import EquilibriumForm
 from rnla_neuro.spec.loader import load_model, parse_model
-from rnla_neuro.spec.numeric import ActionLayer, rate_functions
+from rnla_neuro.spec.numeric import ActionLayer, rate_and_slope
 from rnla_neuro_backends import equilibrium as backend
 from tests.conformance.nets import HELD_NOISE, build, events, random_weights, variant
 
@@ -163,7 +163,7 @@ def test_divergence_is_called_by_its_name(core: str) -> None:
 
 def contraction(form: EquilibriumForm, w: list[np.ndarray], x: np.ndarray, noise: np.ndarray) -> float:
     """Return by how much errors change less from one sweep to the next, late in the series; 0 if at once."""
-    phi, slope = rate_functions(form)
+    rate_of = rate_and_slope(form)
     layer = ActionLayer(form)
     errors, changes = [np.zeros(len(m)) for m in w], []
     for _ in range(500):
@@ -171,10 +171,10 @@ def contraction(form: EquilibriumForm, w: list[np.ndarray], x: np.ndarray, noise
         for l, m in enumerate(w):
             drive = m[:, :-1] @ rate + m[:, -1]
             u.append(drive + errors[l] + (noise if l == len(w) - 1 else 0))
-            rate = phi(u[-1])
+            rate = rate_of(u[-1])[0]
         fresh = [layer.nudging(u[-1], drive, noise)]
         for l in reversed(range(len(w) - 1)):
-            fresh.insert(0, slope(u[l]) * (w[l + 1][:, :-1].T @ fresh[0]))
+            fresh.insert(0, rate_of(u[l])[1] * (w[l + 1][:, :-1].T @ fresh[0]))
         changes.append(np.sqrt(sum(((a - b) ** 2).sum() for a, b in zip(fresh, errors, strict=True))))
         errors = [np.array(e) for e in fresh]
         if changes[-1] <= 1e-11 * np.abs(errors[-1]).max():

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.linalg import expm
 
 from rnla_neuro.spec.form import Modulator, Traces
-from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_functions
+from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_and_slope
 from rnla_neuro_backends.moving_equilibrium.core import (
     Call,
     Core,
@@ -90,7 +90,7 @@ class ReferenceCore(Core):
         self.settings = settings
         form = settings.form
         self.state = CoreState(settings)
-        self._phi, self._slope = rate_functions(form)
+        self._rate = rate_and_slope(form)
         self._action = ActionLayer(form)
         self._names = tuple(v for _, v in modulator_state(form))
         self._kinds = {
@@ -240,7 +240,7 @@ class _AgentCall:
                     s.drive[k] = w[k - 1][:, :-1] @ s.rate[k - 1] + w[k - 1][:, -1:]
                 s.u[k] = s.drive[k] + s.ebar[k] + s.mismatch[k] + (s.noise if k == last else 0)
                 if k < last:
-                    s.rate[k], slope[k] = self.core._phi(s.u[k]), self.core._slope(s.u[k])
+                    s.rate[k], slope[k] = self.core._rate(s.u[k])
             fresh = {last: self.core._action.nudging(s.u[last].T, s.drive[last].T, s.noise.T).T}
             for k in range(last - 1, 0, -1):
                 fresh[k] = slope[k] * (w[k][:, :-1].T @ fresh[k + 1])
