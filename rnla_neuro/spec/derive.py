@@ -14,7 +14,7 @@ import sympy as sp
 from rnla_neuro.spec.derive_plasticity import derive_modulators, derive_traces
 from rnla_neuro.spec.equations import Equation, split_equations
 from rnla_neuro.spec.expressions import split_call
-from rnla_neuro.spec.form import DecisionRule, EquilibriumForm, GroupReduction
+from rnla_neuro.spec.form import DecisionRule, EquilibriumForm, GroupReduction, Prospective
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec
 from rnla_neuro.spec.proof import Scope, derivative, equal, number, refuse, symbol
 
@@ -133,22 +133,23 @@ class _Deriver:
 
     def check_prospective_rate(
         self, scope: Scope, tau: sp.Expr, rate: sp.Expr, slope: sp.Expr | None
-    ) -> None:
-        """Prove r = rbar + tau d rbar/dt, by the chain rule or by the change over the last step."""
+    ) -> Prospective:
+        """Prove r = rbar + tau d rbar/dt, and return how the file writes the derivative."""
         names = self.names
         key = f"equations, {names.r}"
         actual = scope.right(names.r).xreplace({symbol(names.rbar): rate})
         difference = self.backward_difference(names.rbar, tau, rate)
         if equal(actual, difference):
-            return
+            return "difference"
         if slope is None:
             form = f"{names.r} = {names.rbar} + {tau}*({names.rbar} - {names.rbar}_prev)/dt"
             scope.require(key, actual, difference, form)
-            return
+            return "difference"
         change = symbol(names.current) - symbol(names.u) + symbol(names.err)
         form = f"{names.r} = {names.rbar} + phi_prime*({change}), with phi_prime = d{names.rbar}/d{names.u}"
         if not self.equal_with_error(actual, rate + slope * change, tau):
             scope.require(key, actual, rate + slope * change, form)
+        return "slope"
 
     def no_other_odes(self, scope: Scope, allowed: set[str]) -> None:
         for name, equation in scope.equations.items():
@@ -169,8 +170,8 @@ class _Deriver:
         self.check_prospective_rate(scope, tau, rate, None)
         return rate
 
-    def hidden(self) -> tuple[sp.Expr, sp.Expr, sp.Expr]:
-        """Prove the hidden neuron; return phi, phi_prime, tau."""
+    def hidden(self) -> tuple[sp.Expr, sp.Expr, sp.Expr, Prospective]:
+        """Prove the hidden neuron; return phi, phi_prime, tau, and how its rate is prospective."""
         names, scope = self.names, self.scope("hidden", self.model.hidden)
         self.no_other_odes(scope, {names.u})
         phi, phi_prime = self.rate_function(scope, self.model.hidden)
@@ -186,11 +187,11 @@ class _Deriver:
         slope = derivative(rate, symbol(names.u))
         if slope == 0:
             raise scope.refuse(key, f"term '{rate}' does not depend on {names.u!r}; expected a rate function")
-        self.check_prospective_rate(scope, tau, rate, slope)
+        prospective = self.check_prospective_rate(scope, tau, rate, slope)
         error = scope.right(names.ebar).xreplace({symbol(names.rbar): rate})
         form = f"{names.ebar} = phi_prime*{names.feedback}"
         scope.require(f"equations, {names.ebar}", error, slope * symbol(names.feedback), form)
-        return rate, slope, tau
+        return rate, slope, tau, prospective
 
     def action_noise(self, scope: Scope, tau: sp.Expr) -> tuple[sp.Expr, bool]:
         """Noise term of the voltage, and whether the file low-passes it itself."""
@@ -336,7 +337,7 @@ class _Deriver:
 
     def form(self) -> EquilibriumForm:
         model = self.model
-        phi, phi_prime, tau = self.hidden()
+        phi, phi_prime, tau, prospective = self.hidden()
         input_rate = self.input(tau)
         action_rate, nudging, groups, scope, lowpass = self.action(tau)
         self.sums()
@@ -349,6 +350,7 @@ class _Deriver:
             input_rate=input_rate,
             phi=phi,
             phi_prime=phi_prime,
+            prospective=prospective,
             groups=groups,
             action_rate=action_rate,
             nudging=nudging,

@@ -13,10 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
+
+#: How a hidden neuron's prospective rate is written: by the chain rule (``rbar + phi_prime*(I - u + err)``),
+#: or by the change of the rate over the last step. In continuous time both are the same.
+Prospective = Literal["slope", "difference"]
 
 
 @dataclass(frozen=True)
@@ -118,6 +123,7 @@ class EquilibriumForm:
     input_rate: sp.Expr
     phi: sp.Expr
     phi_prime: sp.Expr
+    prospective: Prospective
     groups: tuple[GroupReduction, ...]
     action_rate: sp.Expr
     nudging: sp.Expr
