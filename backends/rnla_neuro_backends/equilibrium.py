@@ -15,17 +15,17 @@ import numpy.typing as npt
 from rnla_neuro.backend import Backend, Capabilities
 from rnla_neuro.errors import ConfigError
 from rnla_neuro.events import EventBatch
-from rnla_neuro.network import (
-    GainBound,
-    NetworkSpec,
-    gain_bound,
-    nudging_slope,
-    refuse_strong_nudging,
-    steepest_rate,
-)
+from rnla_neuro.network import GainBound, NetworkSpec
 from rnla_neuro.seeding import streams
 from rnla_neuro.simulation import FloatArray, IntArray, Simulation
-from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_and_slope
+from rnla_neuro_backends.common.exploration import make_exploration
+from rnla_neuro_backends.common.readout import (
+    WATCH_EVERY,
+    GainWatch,
+    Readout,
+    StrongNudgingWarning,
+    check_shapes,
+)
 from rnla_neuro_backends.moving_equilibrium.columns import Columns, input_coefficients, plan
 from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler
 from rnla_neuro_backends.moving_equilibrium.core import (
@@ -33,17 +33,12 @@ from rnla_neuro_backends.moving_equilibrium.core import (
     Core,
     CoreSettings,
     Recording,
+    initial_modulators,
     modulator_state,
 )
-from rnla_neuro_backends.moving_equilibrium.exploration import make_exploration
 
 CoreName = Literal["auto", "native", "numpy"]
-WATCH_EVERY = 500  # trials between two looks at the gain bound while weights grow
 RTOL = {"float64": 1e-9, "float32": 1e-5}
-
-
-class StrongNudgingWarning(UserWarning):
-    """Weights have grown until the equilibrium is no longer guaranteed to be unique."""
 
 
 class NoCompilerWarning(UserWarning):
@@ -75,7 +70,7 @@ class EquilibriumSimulation(Simulation):
         self.channels = tuple(m.channel for m in form.modulators)
         self.trial_duration, self.decision_time = trial.duration, trial.decision
         self.delivered = 0
-        self._nudging, self._steepest = nudging_slope(form, network.sizes[-1]), steepest_rate(form)
+        self._gain, self._readout = GainWatch(network), Readout(form, network.sizes)
         settings = CoreSettings(
             form=form,
             sizes=network.sizes,
@@ -85,35 +80,22 @@ class EquilibriumSimulation(Simulation):
             dt=trial.dt,
             credit=network.credit,
             rtol=RTOL[network.precision] if rtol is None else rtol,
-            rounding=float(np.finfo(network.precision).eps) * self._nudging,
+            rounding=float(np.finfo(network.precision).eps) * self._gain.nudging,
             max_sweeps=max_sweeps,
         )
         self.core_name, self._core = _make_core(settings, core)
         for target, drawn in zip(self._core.state.weights, network.initial_weights(), strict=True):
             target[...] = drawn
-        self._set_modulators(settings)
+        self._core.state.modulators[...] = initial_modulators(form, self.sizes[-1])
         rngs = [streams(seed).exploration for seed in network.seeds]
         self._exploration = make_exploration(network.model.exploration, form, rngs, network.sizes[-1])
-        self._input_rate = compile_expression(form.input_rate, ("x",), form.parameters)
-        self._rate = rate_and_slope(form)
-        self._action = ActionLayer(form)
         self._plans: dict[tuple[bool, int, int, bool, float], tuple[Columns, FloatArray]] = {}
         self.decisions = 0
         self._last_input: FloatArray = np.zeros((self.n_agents, 1, network.sizes[0]))  # its samples
         self._start = start
         self._clock, self._waited = 0.0, True  # until when the network has been advanced
         self._sweeps: FloatArray = np.zeros(self.n_agents)
-        self._warned = False
-        self.bound = self._look_at_gain()
-        refuse_strong_nudging(self.bound, network.model)
-
-    def _set_modulators(self, settings: CoreSettings) -> None:
-        n = {"n": float(self.sizes[-1]), **settings.form.parameters}
-        index = {name: k for k, name in enumerate(modulator_state(settings.form))}
-        for m in settings.form.modulators:
-            for variable, expr in zip(m.variables, m.initial, strict=True):
-                value = compile_expression(expr, (), n)()
-                self._core.state.modulators[:, index[(m.channel, variable)]] = value
+        self._gain.accept(self._core.state.weights)
 
     # ---- trials -------------------------------------------------------------------------------------
     def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
@@ -157,7 +139,7 @@ class EquilibriumSimulation(Simulation):
         call = Call(
             columns=columns,
             coefficients=coefficients,
-            basis=self._input_rate(basis),
+            basis=self._readout.input_rate(basis),
             noise=self._exploration.columns(columns),
             t0=self._clock,
             trial=self.decisions,
@@ -166,7 +148,7 @@ class EquilibriumSimulation(Simulation):
         )
         if from_rest:  # a ramp begins at the input before
             at_start = self._last_input[:, -1] if self.network.model.trial.ramp > 0 else signal[:, 0]
-            self._start_at_rest(self._input_rate(at_start), call.noise[:, 0])
+            self._start_at_rest(self._readout.input_rate(at_start), call.noise[:, 0])
         outcome = self._core.advance(call)
         self._after(signal, outcome.delivered, outcome.sweeps, rest)
         action = np.argmax(outcome.decision, axis=1)
@@ -180,10 +162,8 @@ class EquilibriumSimulation(Simulation):
         """Keep what was solved: the network may have idled before the trial."""
         noise = noise[:, solved]
         u, ebar, drive = (values[name][:, solved] for name in ("u", "ebar", "drive"))
-        top = self.sizes[-1]
-        hidden = np.broadcast_to(self._rate(u[..., :-top])[0], u[..., :-top].shape)
-        action = self._action.rate(u[..., -top:], drive[..., -top:], noise)
-        return Recording(time[solved], u, ebar, drive, np.concatenate([hidden, action], axis=-1), noise)
+        rate = self._readout.rates(u, drive, noise)
+        return Recording(time[solved], u, ebar, drive, rate, noise)
 
     def _after(self, signal: FloatArray, delivered: int, sweeps: IntArray, rest: bool) -> None:
         self._last_input = signal.copy()  # the caller may write into it
@@ -195,7 +175,7 @@ class EquilibriumSimulation(Simulation):
         if rest and np.abs(mismatch).max() < 1e-14:
             mismatch[...] = 0.0
         if self.decisions % WATCH_EVERY == 0:
-            self._look_at_gain()
+            self._gain.look(self._core.state.weights, self.decisions)
 
     def _plan(self, samples: int, full: bool) -> tuple[Columns, FloatArray]:
         start = self.next_decision - self.decision_time
@@ -205,9 +185,8 @@ class EquilibriumSimulation(Simulation):
         if key not in self._plans:
             trial, form = self.network.model.trial, self.network.form
             columns = plan(trial, form, first=self._waited, sampled=samples > 1, full=full, gap=gap)
-            linear = self._input_rate(np.array([0.0, 1.0, 2.0]))
             coefficients = np.ascontiguousarray(input_coefficients(columns, trial, samples, before))
-            if not np.array_equal(linear, [0.0, 1.0, 2.0]) and (coefficients % 1.0).any():
+            if not self._readout.linear_input() and (coefficients % 1.0).any():
                 raise ConfigError(
                     f"model {self.network.model.name!r}: ramps and sampled signals need the input rate rbar = x"
                 )
@@ -221,12 +200,12 @@ class EquilibriumSimulation(Simulation):
         drives = []
         for w in self._core.state.weights:
             drives.append(np.einsum("aij,aj->ai", w[:, :, :-1], rate) + w[:, :, -1])
-            rate = self._rate(np.zeros_like(drives[-1]))[0]
+            rate = self._readout.rate(np.zeros_like(drives[-1]))[0]
         rest = np.zeros_like(noise)
-        errors = [self._action.nudging(rest, drives[-1], noise)]
+        errors = [self._readout.action.nudging(rest, drives[-1], noise)]
         for w in self._core.state.weights[:0:-1]:
             error = np.einsum("aij,ai->aj", w[:, :, :-1], errors[0])
-            errors.insert(0, self._rate(np.zeros_like(error))[1] * error)
+            errors.insert(0, self._readout.rate(np.zeros_like(error))[1] * error)
         equilibrium = [d + e for d, e in zip(drives, errors, strict=True)]
         equilibrium[-1] = equilibrium[-1] + noise
         self._core.state.mismatch[...] = -np.concatenate(equilibrium, axis=1)
@@ -256,39 +235,19 @@ class EquilibriumSimulation(Simulation):
         pulses = [names.index((m.channel, m.pulse.variable)) for m in self.network.form.modulators if m.pulse]
         return bool(self._core.state.modulators[:, pulses].any())
 
-    def _look_at_gain(self) -> GainBound:
-        self.bound = gain_bound(self._core.state.weights, self._nudging, self._steepest)
-        if self.bound.value >= 1.0 and self.decisions and not self._warned:
-            self._warned = True
-            norms = ", ".join(f"{x:.3g}" for x in self.bound.layer_norms)
-            warnings.warn(
-                f"after {self.decisions} trials the weights of agent {self.bound.agent} (norms {norms}) have grown "
-                f"until b (1 + sum ‖W phi'‖²) = {self.bound.value:.3g} ≥ 1: the equilibrium may no longer be unique; "
-                "a smaller beta gives room and costs nothing",
-                StrongNudgingWarning,
-                stacklevel=3,
-            )
-        return self.bound
+    @property
+    def bound(self) -> GainBound:
+        """The gain bound as it was when last looked at."""
+        return self._gain.bound
 
     # ---- reading ------------------------------------------------------------------------------------
-    def _drive(self, observation: FloatArray) -> FloatArray:
-        """Return the drive of the action layer without nudging and noise, shape (A, B, n_out)."""
-        rate = np.broadcast_to(self._input_rate(observation), (self.n_agents, *observation.shape))
-        u = rate
-        for k, w in enumerate(self._core.state.weights):
-            u = np.matmul(rate, w[:, :, :-1].transpose(0, 2, 1)) + w[:, None, :, -1]
-            if k < len(self.sizes) - 2:
-                rate = self._rate(u)[0]
-        return u
-
     def predict(self, observation: FloatArray) -> IntArray:
         """Return greedy actions (A, B): the decision without exploration, in the limit of weak nudging."""
-        drive = self._drive(observation)
-        return np.argmax(self._action.decision(drive, drive, np.zeros_like(drive)), axis=2)
+        return self._readout.predict(self._core.state.weights, observation)
 
     def policy(self, observation: FloatArray) -> FloatArray:
         """Return the probabilities of the exploring policy, shape (A, B, n_out)."""
-        return np.asarray(self._action.policy(self._drive(observation)), dtype=np.float64)
+        return self._readout.policy(self._core.state.weights, observation)
 
     def weights(self) -> list[FloatArray]:
         """Return copies of the weights."""
@@ -302,16 +261,10 @@ class EquilibriumSimulation(Simulation):
             ConvergenceError: The nudging is too strong for these weights; the old ones are kept.
         """
         own = self._core.state.weights
-        if len(weights) != len(own):
-            raise ConfigError(f"weights of {len(weights)} projections, expected {len(own)}")
-        for k, (target, new) in enumerate(zip(own, weights, strict=True)):
-            if target.shape != np.shape(new):
-                raise ConfigError(f"weights {k} have shape {np.shape(new)}, expected {target.shape}")
-        bound = gain_bound([np.asarray(new) for new in weights], self._nudging, self._steepest)
-        refuse_strong_nudging(bound, self.network.model)
+        check_shapes(own, weights)
+        self._gain.accept(weights)
         for target, new in zip(own, weights, strict=True):
             target[...] = new
-        self.bound = bound
 
     def traces(self) -> list[FloatArray]:
         """Return copies of the traces, one array (A, n_trace, n_post, n_pre + 1) a projection."""

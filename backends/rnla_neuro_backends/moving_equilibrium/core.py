@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rnla_neuro.errors import ConvergenceError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.spec.form import EquilibriumForm, Traces
+from rnla_neuro.spec.numeric import compile_expression
 from rnla_neuro_backends.moving_equilibrium.columns import Columns
 
 FloatArray = npt.NDArray[np.float64]
@@ -59,6 +60,16 @@ def modulator_state(form: EquilibriumForm) -> list[tuple[str, str]]:
         assigned = [name for name, _ in m.statements]
         out += [(m.channel, name) for name in dict.fromkeys([*m.variables, *assigned])]
     return out
+
+
+def initial_modulators(form: EquilibriumForm, n_out: int) -> FloatArray:
+    """Return what `modulator_state` names holds before the first event; at least one value."""
+    known, index = {"n": float(n_out), **form.parameters}, modulator_state(form)
+    values = np.zeros(max(1, len(index)))
+    for m in form.modulators:
+        for variable, expr in zip(m.variables, m.initial, strict=True):
+            values[index.index((m.channel, variable))] = compile_expression(expr, (), known)()
+    return values
 
 
 class CoreState:

@@ -1,4 +1,4 @@
-"""Exploration noise of the action layer, as it appears in the voltage (noise_bar).
+"""Exploration noise of the action layer: as it appears in the voltage (noise_bar), or the current behind it.
 
 Every agent draws from its own generator, in blocks, so that what it sees depends on its seed alone.
 """
@@ -17,12 +17,25 @@ from rnla_neuro.spec.model import ExplorationSpec
 from rnla_neuro_backends.moving_equilibrium.columns import Columns
 
 FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+
 class Exploration(ABC):
-    """Noise of the action layer; `columns` gives it for the columns of a call."""
+    """Noise of the action layer: `columns` for engines of the equilibrium, `steps` for those that integrate."""
 
     @abstractmethod
     def columns(self, columns: Columns) -> FloatArray:
         """Return noise_bar for each column, shape (A, C, n_out)."""
+
+    @abstractmethod
+    def steps(self, n_steps: int, switch: int | None, dt: float) -> tuple[FloatArray, IntArray]:
+        """Return the noise of steps of `dt` seconds, rows (A, M, n_out), and which row each has, (n_steps,).
+
+        Args:
+            n_steps: Number of steps.
+            switch: The step with which a trial starts; None if none does.
+            dt: Seconds a step.
+        """
 
     def idle(self, duration: float) -> None:  # noqa: B027 - a held value does not age
         """Let `duration` seconds pass in which nothing reads the noise."""
@@ -45,6 +58,10 @@ class Silence(Exploration):
     def columns(self, columns: Columns) -> FloatArray:
         """Return zeros, shape (A, C, n_out)."""
         return np.zeros((self._shape[0], len(columns), self._shape[1]))
+
+    def steps(self, n_steps: int, switch: int | None, dt: float) -> tuple[FloatArray, IntArray]:
+        """Return one silent row."""
+        return np.zeros((self._shape[0], 1, self._shape[1])), np.zeros(n_steps, np.int64)
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return nothing: silence has no state."""
@@ -81,6 +98,14 @@ class HeldExploration(Exploration):
             out[:, c] = target + (self._bar - target) * middle
             self._bar = target + (self._bar - target) * whole
         return out
+
+    def steps(self, n_steps: int, switch: int | None, dt: float) -> tuple[FloatArray, IntArray]:
+        """Return the value held so far and, if a trial starts, the next one; see `Exploration.steps`."""
+        old = self._value
+        if switch is None:
+            return old[:, None, :].copy(), np.zeros(n_steps, np.int64)
+        self._value = self._scale * self._draws.next()
+        return np.stack([old, self._value], axis=1), (np.arange(n_steps) >= switch).astype(np.int64)
 
     def idle(self, duration: float) -> None:
         """Let the membrane's low-pass approach the value that is held."""
@@ -160,6 +185,14 @@ class OrnsteinUhlenbeck(Exploration):
         self._last += float(end[-1])
         return out
 
+    def steps(self, n_steps: int, switch: int | None, dt: float) -> tuple[FloatArray, IntArray]:
+        """Return one row a step; see `Exploration.steps`."""
+        every = np.ones(n_steps, np.int64)
+        if n_steps == 0:
+            return np.zeros((self._xi.shape[1], 1, self._xi.shape[2])), every
+        columns = Columns(np.full(n_steps, dt), np.arange(n_steps) * dt, every, every)
+        return self.columns(columns), np.arange(n_steps)
+
     def idle(self, duration: float) -> None:
         """Let the process run on unseen: what comes next is less correlated with what was."""
         self._last += duration
@@ -184,13 +217,37 @@ class OrnsteinUhlenbeck(Exploration):
 
 
 def make_exploration(
-    spec: ExplorationSpec, form: EquilibriumForm, rngs: list[np.random.Generator], n_out: int
+    spec: ExplorationSpec,
+    form: EquilibriumForm,
+    rngs: list[np.random.Generator],
+    n_out: int,
+    current: bool = False,
 ) -> Exploration:
-    """Build the exploration that the model file asks for."""
-    low = form.tau_m if form.noise_lowpass else None
-    if spec.law == "none":
+    """Build the exploration that the model file asks for.
+
+    Args:
+        spec: The file's section.
+        form: The proven form: scale, correlation time, low-pass.
+        rngs: One generator an agent.
+        n_out: Neurons of the action layer.
+        current: Give the current itself where the file low-passes it, for engines that do so themselves.
+    """
+    low = form.tau_m if form.noise_lowpass and not current else None
+    return exploration_of(spec.law, form.noise_scale, form.noise_tau, rngs, n_out, low)
+
+
+def exploration_of(
+    law: str,
+    scale: float,
+    tau: float | None,
+    rngs: list[np.random.Generator],
+    n_out: int,
+    low: float | None = None,
+) -> Exploration:
+    """Build exploration of a law; `low` is the time constant of a low-pass, if there is one."""
+    if law == "none":
         return Silence(len(rngs), n_out)
-    if spec.law == "ornstein-uhlenbeck":
-        assert form.noise_tau is not None, "the loader demands tau for Ornstein-Uhlenbeck noise"
-        return OrnsteinUhlenbeck(form.noise_scale, form.noise_tau, rngs, n_out, low)
-    return HeldExploration(spec.law, form.noise_scale, rngs, n_out, low)
+    if law == "ornstein-uhlenbeck":
+        assert tau is not None, "the loader demands tau for Ornstein-Uhlenbeck noise"
+        return OrnsteinUhlenbeck(scale, tau, rngs, n_out, low)
+    return HeldExploration(law, scale, rngs, n_out, low)

@@ -1,0 +1,1 @@
+"""What several backends share: exploration noise, what is read from weights, the watch over the gain."""
