@@ -28,7 +28,7 @@ def find_compiler() -> str | None:
 
 
 @lru_cache
-def _identity(compiler: str) -> str:
+def compiler_identity(compiler: str) -> str:
     """Return what a compiled file depends on beside its source: compiler version and processor."""
     version = subprocess.run(
         [*shlex.split(compiler), "--version"], capture_output=True, text=True, check=False
@@ -48,7 +48,7 @@ def compile_library(source: str) -> ctypes.CDLL:
     compiler = find_compiler()
     if compiler is None:
         raise BackendError("no C++ compiler found (tried $CXX, c++, g++, clang++)")
-    key = hashlib.sha256("\0".join([source, *FLAGS, compiler, _identity(compiler)]).encode()).hexdigest()[:32]
+    key = hashlib.sha256("\0".join([source, *FLAGS, compiler, compiler_identity(compiler)]).encode()).hexdigest()[:32]
     folder = cache_dir() / "equilibrium"
     library = folder / f"{key}.so"
     if not library.exists():
