@@ -190,7 +190,7 @@ class OrnsteinUhlenbeck(Exploration):
         every = np.ones(n_steps, np.int64)
         if n_steps == 0:
             return np.zeros((self._xi.shape[1], 1, self._xi.shape[2])), every
-        columns = Columns(np.full(n_steps, dt), np.arange(n_steps) * dt, every, every)
+        columns = Columns(np.full(n_steps, dt), np.arange(n_steps, dtype=np.float64) * dt, every, every)
         return self.columns(columns), np.arange(n_steps)
 
     def idle(self, duration: float) -> None:

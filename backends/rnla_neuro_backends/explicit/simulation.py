@@ -1,0 +1,280 @@
+"""A simulation on any engine of the explicit form: it plans blocks, and counts what was delivered."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from rnla_neuro.errors import BackendError, ConfigError
+from rnla_neuro.events import EventBatch
+from rnla_neuro.network import GainBound, NetworkSpec
+from rnla_neuro.seeding import streams
+from rnla_neuro.simulation import FloatArray, IntArray, Simulation
+from rnla_neuro_backends.common.exploration import make_exploration
+from rnla_neuro_backends.common.readout import WATCH_EVERY, GainWatch, Readout, check_shapes
+from rnla_neuro_backends.explicit.block import Course, Planner, place_events, split
+from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, Start
+from rnla_neuro_backends.moving_equilibrium.core import Recording, initial_modulators, modulator_state
+
+_PULSE_END = 1e-9  # a neuromodulator pulse of which less than this is left has ended
+
+
+class ExplicitSimulation(Simulation):
+    """A agents on an engine of the explicit form; see `Simulation` for the protocol.
+
+    Args:
+        network: What to simulate.
+        engine: What integrates it; closed with the simulation.
+        start: ``equilibrium``, or ``rest``: all voltages start at 0, and the mismatch decays with tau_m.
+        backend: Name of the backend, for messages.
+    """
+
+    def __init__(
+        self,
+        network: NetworkSpec,
+        engine: Engine,
+        start: Literal["equilibrium", "rest"] = "equilibrium",
+        backend: str = "brian2",
+    ) -> None:
+        if start not in ("equilibrium", "rest"):
+            raise ConfigError(f"start {start!r}: allowed are equilibrium, rest")
+        trial = network.model.trial
+        self.network, self.engine, self._backend = network, engine, backend
+        self.n_agents, self.sizes = len(network.seeds), network.sizes
+        self.channels = tuple(network.model.neuromodulators)
+        self.trial_duration, self.decision_time = trial.duration, trial.decision
+        self.delivered = self.decisions = 0
+        self._planner = Planner(trial)
+        self._clock, self._waited = 0.0, True  # until when the network has been advanced
+        self._start: Start = start
+        self._last_input: FloatArray = np.zeros((self.n_agents, self.sizes[0]))
+        self._sweeps: FloatArray = np.zeros(self.n_agents)
+        self._known: dict[str, npt.NDArray[Any]] | None = None
+        self._shapes = [(b, a + 1) for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
+        form = network.form
+        rngs = [streams(seed).exploration for seed in network.seeds]
+        spec = network.model.exploration
+        self._exploration = make_exploration(spec, form, rngs, self.sizes[-1], current=True)
+        self._modulators = modulator_state(form)
+        self._gain, self._readout = GainWatch(network), Readout(form, self.sizes)
+        if trial.ramp > 0 and not self._readout.linear_input():
+            raise ConfigError(f"model {network.model.name!r}: ramps need the input rate rbar = x")
+        weights = network.initial_weights()
+        self._gain.accept(weights)
+        first = initial_modulators(form, self.sizes[-1])
+        self._write({"w": self._flat(weights), "modulators": np.tile(first, (self.n_agents, 1))})
+
+    # ---- trials -------------------------------------------------------------------------------------
+    def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
+        """Run one trial up to its decision; see `Simulation.decide`.
+
+        Args:
+            observation: Held input, shape (A, n_in).
+            events: Events up to the decision.
+            label: Ignored: the network learns from reward.
+        """
+        return np.argmax(self._trial(observation, events, record=False)[1].decision, axis=1)
+
+    def decide_recorded(self, observation: FloatArray, events: EventBatch) -> tuple[IntArray, Recording]:
+        """Run one trial as `decide` does, and return every step since the last decision."""
+        waited, clock = self._waited, self._clock
+        course, result = self._trial(observation, events, record=True)
+        first = course.switch if waited else 0  # the network may have idled before the trial
+        time = clock + np.arange(course.n_steps, dtype=np.float64)[first:] * self._planner.dt
+        u, ebar, drive, noise = (result.recording[k][:, first:] for k in ("u", "ebar", "drive", "noise"))
+        rate = self._readout.rates(u, drive, noise)
+        return np.argmax(result.decision, axis=1), Recording(time, u, ebar, drive, rate, noise)
+
+    def _trial(self, observation: FloatArray, events: EventBatch, record: bool) -> tuple[Course, BlockResult]:
+        x = self._input(observation)
+        start = self.next_decision - self.decision_time
+        gap = round((start - self._clock) / self._planner.dt) if self._waited else None
+        course, end = self._planner.course(gap), self.next_decision
+        result = self._advance(course, x, events, record)
+        self._last_input = x
+        self._clock, self._waited, self._start = end, False, "continue"
+        self.decisions += 1
+        self._sweeps = result.sweeps.astype(np.float64)
+        if self.decisions % WATCH_EVERY == 0:
+            self._gain.look(self._weights(), self.decisions)
+        return course, result
+
+    def _input(self, observation: FloatArray) -> FloatArray:
+        expected = (self.n_agents, self.sizes[0])
+        x = np.array(observation, dtype=np.float64)  # the caller may write into his own
+        if x.ndim == 3 and (x.shape[0], x.shape[2]) == expected:
+            raise BackendError(
+                f"backend {self._backend!r} takes an input that is held for a trial, shape {expected}, not one that is "
+                f"sampled in time, shape {x.shape}: the backend 'equilibrium' runs sampled input"
+            )
+        if x.shape != expected:
+            raise ConfigError(f"observation of shape {x.shape}: expected {expected}")
+        return x
+
+    def _advance(self, course: Course, x: FloatArray, events: EventBatch, record: bool = False) -> BlockResult:
+        noise, noise_row = self._exploration.steps(course.n_steps, course.switch, self._planner.dt)
+        basis = np.stack([self._last_input, x], axis=1)
+        block = Block(
+            n_steps=course.n_steps,
+            t0=self._clock,
+            trial=self.decisions,
+            basis=np.asarray(self._readout.input_rate(basis), dtype=np.float64),
+            coefficients=course.coefficients,
+            noise=noise,
+            noise_row=noise_row,
+            gate=course.gate,
+            **place_events(events, self._clock, course, self._planner.dt),  # type: ignore[arg-type]
+            start=self._start,
+            record=record,
+        )
+        self._known = None
+        engine = self.engine
+        parts = list(split(block, self._planner.dt, engine.max_steps, engine.max_events))
+        result = self._join([self._counted(part) for part in parts], parts)
+        if result.delivered != len(events):
+            raise BackendError(
+                f"backend {self._backend!r} applied {result.delivered} of {len(events)} events: please report it"
+            )
+        return result
+
+    def _counted(self, part: Block) -> BlockResult:
+        result = self.engine.advance(part)
+        self.delivered += result.delivered
+        return result
+
+    @staticmethod
+    def _join(results: list[BlockResult], parts: list[Block]) -> BlockResult:
+        """Make one result of those of a block's parts."""
+        if len(results) == 1:
+            return results[0]
+        moving = [r for r, part in zip(results, parts, strict=True) if part.n_steps] or results
+        recording = {
+            name: np.concatenate([r.recording[name] for r in moving], axis=1) for name in moving[0].recording
+        }
+        sweeps: IntArray = np.maximum.reduce([r.sweeps for r in results])
+        return BlockResult(moving[-1].decision, sum(r.delivered for r in results), sweeps, recording)
+
+    def finish(self, events: EventBatch) -> None:
+        """Let all agents idle, their gates shut, until the last event has been applied and has decayed."""
+        last = float(events.time.max()) if len(events) else self._clock
+        self._idle(self._planner.steps_until(self._clock, last), events)
+        while self._pulsing():
+            self._idle(self._planner.period, EventBatch.empty())
+        self._waited = True
+        self.skip_past(self._clock)
+
+    def _idle(self, n_steps: int, events: EventBatch) -> None:
+        if n_steps or len(events):
+            self._advance(self._planner.idle(n_steps), self._last_input, events)
+            self._clock += n_steps * self._planner.dt
+
+    def _pulsing(self) -> bool:
+        """Whether a pulse lasts; one that has ended is set to 0."""
+        pulses = [(m.channel, m.pulse) for m in self.network.form.modulators if m.pulse]
+        if not pulses:
+            return False
+        values = self._read()["modulators"].copy()
+        at = [self._modulators.index((channel, pulse.variable)) for channel, pulse in pulses]
+        left = np.abs(values[:, at]) * [pulse.tau for _, pulse in pulses]
+        if (left >= _PULSE_END).any():
+            return True
+        values[:, at] = 0.0
+        self._write({"modulators": values})
+        return False
+
+    # ---- reading ------------------------------------------------------------------------------------
+    def _read(self) -> dict[str, npt.NDArray[Any]]:
+        """Return the engine's state, read at most once between two blocks."""
+        if self._known is None:
+            self._known = self.engine.read()
+        return self._known
+
+    def _write(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        self._known = None
+        self.engine.write(state)
+
+    def _flat(self, weights: list[FloatArray]) -> FloatArray:
+        return np.concatenate([np.reshape(w, (self.n_agents, -1)) for w in weights], axis=1, dtype=np.float64)
+
+    def _weights(self) -> list[FloatArray]:
+        flat, ends = self._read()["w"], np.cumsum([b * a for b, a in self._shapes])[:-1]
+        parts = np.split(flat, ends, axis=1)
+        return [p.reshape(self.n_agents, *shape) for p, shape in zip(parts, self._shapes, strict=True)]
+
+    @property
+    def bound(self) -> GainBound:
+        """The gain bound as it was when last looked at."""
+        return self._gain.bound
+
+    def predict(self, observation: FloatArray) -> IntArray:
+        """Return greedy actions (A, B): the decision without exploration, in the limit of weak nudging."""
+        return self._readout.predict(self._weights(), observation)
+
+    def policy(self, observation: FloatArray) -> FloatArray:
+        """Return the probabilities of the exploring policy, shape (A, B, n_out)."""
+        return self._readout.policy(self._weights(), observation)
+
+    def weights(self) -> list[FloatArray]:
+        """Return copies of the weights."""
+        return [w.astype(np.float64) for w in self._weights()]
+
+    def set_weights(self, weights: list[FloatArray]) -> None:
+        """Replace the weights; the gain is checked again, and the voltages follow at the next step.
+
+        Raises:
+            ConfigError: Shapes do not fit the network.
+            ConvergenceError: The nudging is too strong for these weights; the old ones are kept.
+        """
+        check_shapes(self._weights(), weights)
+        self._gain.accept(weights)
+        self._write({"w": self._flat(weights)})
+        if self.decisions:
+            self._start = "equilibrium"
+
+    def traces(self) -> list[FloatArray]:
+        """Return copies of the traces, one array (A, n_trace, n_post, n_pre + 1) a projection."""
+        flat, out, at = self._read()["z"], [], 0
+        form = self.network.form
+        for k, shape in enumerate(self._shapes):
+            kind = form.action if k == len(self._shapes) - 1 else form.hidden
+            full = (len(kind.names), *shape)
+            size = int(np.prod(full))
+            out.append(flat[:, at : at + size].reshape(self.n_agents, *full).astype(np.float64))
+            at += size
+        return out
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Return a copy of everything that changes."""
+        exploration = {f"exploration.{k}": v for k, v in self._exploration.state().items()}
+        engine = {f"engine.{k}": v.copy() for k, v in self._read().items()}
+        lands = self._start != "continue"
+        clock = [self.decisions, self.skipped, self.delivered, self._waited, self._clock, lands]
+        return {**engine, **exploration, "clock": np.array(clock), "last_input": self._last_input.copy()}
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """Continue from a state that `state` returned, to the bit."""
+        self._write(_under("engine.", state))
+        self._exploration.restore(_under("exploration.", state))
+        self.decisions, self.skipped, self.delivered = (int(v) for v in state["clock"][:3])
+        self._waited, self._clock = bool(state["clock"][3]), float(state["clock"][4])
+        if not state["clock"][5]:
+            self._start = "continue"
+        elif self.decisions:
+            self._start = "equilibrium"
+        self._last_input = state["last_input"].copy()
+
+    def diagnostics(self) -> dict[str, FloatArray]:
+        """Return the sweeps of the last trial and the neuromodulators' variables, each of shape (A,)."""
+        values = self._read()["modulators"]
+        named = {f"{c}.{v}": values[:, k].astype(np.float64) for k, (c, v) in enumerate(self._modulators)}
+        return {"sweeps": self._sweeps} | named
+
+    def close(self) -> None:
+        """Give back what the engine holds."""
+        self.engine.close()
+
+
+def _under(prefix: str, state: dict[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+    return {name.removeprefix(prefix): v for name, v in state.items() if name.startswith(prefix)}
