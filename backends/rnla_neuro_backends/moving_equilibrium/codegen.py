@@ -14,7 +14,7 @@ from rnla_neuro.spec.form import EquilibriumForm, GroupReduction, Traces, Update
 from rnla_neuro_backends.moving_equilibrium.core import modulator_state
 
 
-class _Printer(CXX17CodePrinter):  # type: ignore[misc]
+class Printer(CXX17CodePrinter):  # type: ignore[misc]
     """Prints expressions in the precision of the core: `real` for voltages, `double` for gains."""
 
     def __init__(self, names: Mapping[str, str], number: str) -> None:
@@ -86,13 +86,13 @@ class _Writer:
         self.constants = {p: f"P[{k}]" for k, p in enumerate(self.parameters)}
 
     def voltage_code(self, expr: sp.Expr, **names: str) -> str:
-        return str(_Printer({**self.constants, "n": "real(n_)", **names}, "real").doprint(expr))
+        return str(Printer({**self.constants, "n": "real(n_)", **names}, "real").doprint(expr))
 
     def gain_code(self, expr: sp.Expr, channel: str) -> str:
         state = {v: f"M[{k}]" for k, (c, v) in enumerate(self.variables)}
         own = {v: f"M[{k}]" for k, (c, v) in enumerate(self.variables) if c == channel}
         clock = {name: name for name in ("R", "t", "trial", "credit", "n")}
-        return str(_Printer({**self.constants, **state, **own, **clock}, "double").doprint(expr))
+        return str(Printer({**self.constants, **state, **own, **clock}, "double").doprint(expr))
 
     def hidden_rate(self) -> str:
         shared, (rbar, slope) = sp.cse([self.form.phi, self.form.phi_prime])
@@ -178,6 +178,22 @@ def _reduction(group: GroupReduction, slot: int, argument: str) -> list[str]:
     return [*lines, f"{name} /= real(n_);"] if group.kind == "mean" else lines
 
 
+def environment() -> jinja2.Environment:
+    """Return what renders templates of C++; square brackets, since C++ is full of curly ones."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template_dir()),
+        variable_start_string="[[",
+        variable_end_string="]]",
+        block_start_string="[%",
+        block_end_string="%]",
+        comment_start_string="[#",
+        comment_end_string="#]",
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+
+
 def generate(form: EquilibriumForm, precision: str) -> CoreSource:
     """Write the C++ core of a model.
 
@@ -186,16 +202,8 @@ def generate(form: EquilibriumForm, precision: str) -> CoreSource:
         precision: ``float64`` or ``float32`` for voltages, weights and traces.
     """
     writer = _Writer(form, precision)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template_dir()),
-        variable_start_string="[[",
-        variable_end_string="]]",
-        block_start_string="[%",
-        block_end_string="%]",
-        undefined=jinja2.StrictUndefined,
-    )
     pairs = (("hidden", form.hidden), ("action", form.action))
-    code = environment.get_template("equilibrium.cpp.j2").render(
+    code = environment().get_template("equilibrium.cpp.j2").render(
         real=writer.real,
         n_mod=max(1, len(writer.variables)),
         n_params=max(1, len(writer.parameters)),
