@@ -16,6 +16,7 @@ from rnla_neuro_backends.common.exploration import make_exploration
 from rnla_neuro_backends.common.readout import WATCH_EVERY, GainWatch, Readout, check_shapes
 from rnla_neuro_backends.explicit.block import Course, Planner, place_events, split
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, Start
+from rnla_neuro_backends.explicit.stability import refuse_unstable
 from rnla_neuro_backends.moving_equilibrium.core import Recording, initial_modulators, modulator_state
 
 _PULSE_END = 1e-9  # a neuromodulator pulse of which less than this is left has ended
@@ -63,6 +64,7 @@ class ExplicitSimulation(Simulation):
             raise ConfigError(f"model {network.model.name!r}: ramps need the input rate rbar = x")
         weights = network.initial_weights()
         self._gain.accept(weights)
+        refuse_unstable(network, weights)
         first = initial_modulators(form, self.sizes[-1])
         self._write({"w": self._flat(weights), "modulators": np.tile(first, (self.n_agents, 1))})
 
@@ -225,9 +227,11 @@ class ExplicitSimulation(Simulation):
 
         Raises:
             ConfigError: Shapes do not fit the network.
-            ConvergenceError: The nudging is too strong for these weights; the old ones are kept.
+            ConvergenceError: The nudging is too strong, or a step not stable, with these weights; the old
+                ones are kept.
         """
         check_shapes(self._weights(), weights)
+        refuse_unstable(self.network, weights)
         self._gain.accept(weights)
         self._write({"w": self._flat(weights)})
         if self.decisions:
