@@ -1,0 +1,244 @@
+"""`DenseSynapses`: an all-to-all projection without delays, in place of Brian2's `Synapses`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+import rnla_neuro_backends.brian2_model.importing  # noqa: F401
+
+# isort: split
+from brian2.codegen.generators.cpp_generator import c_data_type
+from brian2.core.preferences import prefs
+from brian2.core.variables import ArrayVariable
+
+from brian2.equations.equations import (
+    DIFFERENTIAL_EQUATION,
+    PARAMETER,
+    SUBEXPRESSION,
+    Equations,
+    check_subexpressions,
+)
+from brian2.groups.group import Group
+from brian2.groups.neurongroup import check_identifier_pre_post, extract_constant_subexpressions
+from brian2.units.fundamentalunits import fail_for_dimension_mismatch
+
+from rnla_neuro.errors import ConfigError, unknown
+from rnla_neuro_backends.dense.runners import DenseRunner, StateRunner, SumRunner
+from rnla_neuro_backends.dense.targets import ask_for_simd, register, target_name
+from rnla_neuro_backends.dense.variables import RESERVED, DenseIndexing, Layout, create_variables
+
+logger = logging.getLogger("rnla_neuro")
+
+
+class DenseSynapses(Group):  # type: ignore[misc]
+    """All-to-all synapses between two groups of neurons, run by templates of our own for dense matrices.
+
+    Takes the place of ``S = Synapses(source, target, model); S.connect()``: the same equations, names and
+    order of synapses (``i*n_post + j``), the same scheduling. What it does not have: spikes (``on_pre``,
+    ``on_post``, event-driven equations), delays, other patterns of connection.
+
+    Args:
+        source: Presynaptic neurons: a NeuronGroup, or a subgroup.
+        target: Postsynaptic neurons; the source by default.
+        model: Equations in Brian2's syntax: parameters, ``(clock-driven)`` differential equations,
+            subexpressions, sums ``x_post = … (summed)`` and ``x_pre = … (summed)``; flags ``(shared)``,
+            ``(constant)``, ``(constant over dt)`` and ``(linked)``.
+        on_event: Code that runs only when something has happened: condition -> code. A condition depends on
+            shared variables, variables of agents or ``t``. It is looked at in every step, in the slot ``end``.
+        n_agents: Number A of equal networks that do not know each other: source and target hold their
+            populations one after the other, and only neurons of the same agent are connected.
+        agents: A group with one neuron an agent; its variables are called ``x_agent`` in the synapses.
+        namespace: Names for the equations, as everywhere in Brian2.
+        method: Integration method, or several to choose from; as for `Synapses`.
+        method_options: Options of the method.
+        dtype: Type of float variables (or a mapping of names to types); Brian2's preference by default.
+        dt: Time step of the integration; or give `clock`.
+        clock: Clock of the integration.
+        order: Order of the integration within the slot ``groups``.
+        fuse: Do sums and the integration in one pass over the synapses where nothing else stands between.
+        codeobj_class: Brian2 target, if not the preferred one.
+        name: Name of the object.
+
+    Raises:
+        ConfigError: The equations need something that dense synapses do not have, or sizes do not fit.
+        BackendError: There are no templates for the target or device.
+    """
+
+    add_to_magic_network = True
+
+    def __init__(
+        self,
+        source: Any,
+        target: Any = None,
+        model: Any = None,
+        on_event: Mapping[str, str] | None = None,
+        *,
+        n_agents: int = 1,
+        agents: Any = None,
+        namespace: Mapping[str, Any] | None = None,
+        method: Any = ("exact", "euler", "heun"),
+        method_options: Mapping[str, Any] | None = None,
+        dtype: Any = None,
+        dt: Any = None,
+        clock: Any = None,
+        order: int = 0,
+        fuse: bool = True,
+        codeobj_class: Any = None,
+        name: str = "synapses*",
+    ) -> None:
+        Group.__init__(self, dt=dt, clock=clock, when="start", order=order, namespace=namespace, name=name)
+        register()
+        if target_name() in ("cpp", "cuda"):
+            ask_for_simd()
+        self.codeobj_class = codeobj_class
+        self.source, self.target = source, source if target is None else target
+        self.layout = Layout(self.source, self.target, n_agents, self.name)
+        for group in (self.source, self.target, agents):
+            if group is not None:
+                self.add_dependency(group)
+        self.fuse = fuse
+        equations, constant = extract_constant_subexpressions(_checked(model, self.name))
+        summed = [eq for eq in equations.values() if "summed" in eq.flags]
+        self.equations = Equations([eq for eq in equations.values() if "summed" not in eq.flags])
+        default = dtype if dtype is not None and not isinstance(dtype, Mapping) else None
+        self.real = np.dtype(prefs["core.default_float_dtype"] if default is None else default)
+        self._linked_variables: set[str] = set()
+        create_variables(self, equations, self.layout, dtype, self._linked_variables, agents)
+        self.variables.add_auxiliary_variable("_summand", dtype=self.real)
+        self.variables.add_auxiliary_variable("_event", dtype=bool)
+        self._indices = DenseIndexing(self.layout)
+        self.state_updater = StateRunner(self, method, method_options) if self.equations.diff_eq_names else None
+        self.summed_updaters: dict[str, SumRunner] = {}
+        for equation in summed:
+            self.summed_updaters[equation.varname] = self._sum(equation)
+        self.event_runners: dict[str, DenseRunner] = {}
+        self.contained_objects.extend([*filter(None, [self.state_updater]), *self.summed_updaters.values()])
+        if len(constant):
+            lines = [f"{eq.varname} = {eq.expr}" for eq in constant.ordered]
+            self._add_runner("\n".join(lines), "subexpression_update", when="before_start", order=order)
+        self._enable_group_attributes()
+        for condition, code in (on_event or {}).items():
+            self.run_on_event(condition, code)
+
+    @property
+    def real_type(self) -> str:
+        """C type of the float variables."""
+        return str(c_data_type(self.real))
+
+    def _sum(self, equation: Any) -> SumRunner:
+        name = equation.varname
+        base, _, side = name.rpartition("_")
+        group = {"pre": self.source, "post": self.target}.get(side)
+        if group is None:
+            raise ConfigError(f"{self.name}: summed variable {name!r}; allowed are names that end in _pre or _post")
+        own = getattr(group, "equations", None) or {}
+        if base not in own or own[base].type != PARAMETER:
+            parameters = [known for known, eq in own.items() if eq.type == PARAMETER]
+            hint = unknown(f"parameter of {group.name!r}", base, parameters)
+            raise ConfigError(f"{self.name}: {name!r} sums into a parameter of the neurons, such as '{base} : 1'; {hint}")
+        fail_for_dimension_mismatch(
+            self.variables[f"_summed_{name}"].dim,
+            self.variables[name].dim,
+            f"{self.name}: the sum {name!r} and the variable {base!r} of {group.name!r} have different units",
+        )
+        return SumRunner(self, equation.expr, name)
+
+    def _add_runner(self, code: str, name: str, condition: str | None = None, **options: Any) -> DenseRunner:
+        taken = {obj.name for obj in self.contained_objects}
+        wanted = f"{self.name}_{name}"
+        free = next(
+            text for text in (wanted, *(f"{wanted}_{k}" for k in range(1, len(taken) + 2))) if text not in taken
+        )
+        options.setdefault("clock", self.clock)
+        options.setdefault("codeobj_class", self.codeobj_class)
+        runner = DenseRunner(self, code, condition, name=free, **options)
+        self.contained_objects.append(runner)
+        return runner
+
+    def run_on_event(self, condition: str, code: str, when: str = "end", order: int = 0, **options: Any) -> DenseRunner:
+        """Run code for the synapses of those agents for which a condition holds, whenever it holds.
+
+        Args:
+            condition: Boolean expression of shared variables, variables of agents (``x_agent``) and ``t``.
+            code: What to do at every synapse, such as ``w += gain_agent*E``.
+            when: Slot of the time step.
+            order: Order within the slot.
+            options: ``clock`` and ``name`` of the runner.
+
+        Returns:
+            The runner; also in ``event_runners``, by its condition.
+        """
+        runner = self._add_runner(code, options.pop("name", "event"), condition, when=when, order=order, **options)
+        self.event_runners[condition] = runner
+        return runner
+
+    def run_on_clock(
+        self,
+        code: str,
+        clock: Any = None,
+        when: str = "start",
+        order: int = 0,
+        name: str | None = None,
+        codeobj_class: Any = None,
+    ) -> DenseRunner:
+        """Run code for every synapse in each step of a clock (`run_regularly` and `run_at` come here)."""
+        short = (name or "run_custom").removeprefix(f"{self.name}_")
+        return self._add_runner(
+            code, short, clock=clock or self.clock, when=when, order=order, codeobj_class=codeobj_class or self.codeobj_class
+        )
+
+    def before_run(self, run_namespace: Mapping[str, Any]) -> None:
+        """Check units, and who else looks at the synapses."""
+        self.equations.check_units(self, run_namespace=run_namespace)
+        check_subexpressions(self, self.equations, run_namespace)
+        super().before_run(run_namespace)
+
+    def matrix(self, name: str) -> npt.NDArray[Any]:
+        """Return a synaptic variable as a matrix, shape (n_pre, n_post), or (A, n_pre, n_post) with agents.
+
+        In runtime mode it is a view: what is written into it is in the synapses.
+
+        Raises:
+            ConfigError: There is no such variable.
+        """
+        variable = self.variables.get(name)
+        if not isinstance(variable, ArrayVariable) or self.variables.indices[name] != "_idx":
+            known = [n for n, v in self.variables.items() if isinstance(v, ArrayVariable) and self.variables.indices[n] == "_idx"]
+            raise ConfigError(f"{self.name}: " + unknown("variable of the synapses", name, known))
+        layout = self.layout
+        shape = (layout.n_agents, layout.n_pre, layout.n_post)
+        return np.asarray(variable.get_value()).reshape(shape[1:] if layout.n_agents == 1 else shape)
+
+    def flush_traces(self, name: str | None = None) -> None:
+        """Bring traces up to date (see `traces="at_events"`)."""
+
+
+def _checked(model: Any, name: str) -> Equations:
+    """Return the equations, if dense synapses can have them."""
+    if model is None or isinstance(model, str):
+        model = Equations(model or "")
+    if not isinstance(model, Equations):
+        raise ConfigError(f"{name}: the model is {model!r}; allowed are a string or Equations")
+    model.check_flags(
+        {
+            DIFFERENTIAL_EQUATION: ["event-driven", "clock-driven"],
+            SUBEXPRESSION: ["summed", "shared", "constant over dt"],
+            PARAMETER: ["constant", "shared", "linked"],
+        },
+        incompatible_flags=[("event-driven", "clock-driven"), ("summed", "shared", "constant over dt")],
+    )
+    for equation in model.values():
+        if equation.varname in RESERVED:
+            raise ConfigError(f"{name}: {equation.varname!r} is the name of something that all synapses have")
+        if "event-driven" in equation.flags:
+            raise ConfigError(
+                f"{name}: {equation.varname!r} is event-driven; dense synapses know no spikes, use Synapses for them"
+            )
+        if "summed" not in equation.flags:
+            check_identifier_pre_post(equation.varname)
+    return model

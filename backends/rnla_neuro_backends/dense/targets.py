@@ -1,0 +1,94 @@
+"""Our templates, made known to Brian2's code generation targets; and small helps for the templates."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import rnla_neuro_backends.brian2_model.importing  # noqa: F401
+
+# isort: split
+from brian2 import prefs
+from brian2.codegen.runtime.cython_rt import CythonCodeObject
+from brian2.codegen.runtime.numpy_rt import NumpyCodeObject
+from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
+from brian2.devices.device import get_device
+
+from rnla_neuro.errors import BackendError
+
+PACKAGE = __name__.rpartition(".")[0]
+SIMD_FLAG = "-fopenmp-simd"
+_FLOAT = re.compile(r"(?<![\w.])((?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)(?![\w.])")
+
+
+def real_code(code: str | list[str], real: str) -> str:
+    """Keep generated C++ in its own precision: in C++ ``0.5*x`` is a double, whatever x is.
+
+    Args:
+        code: Generated statements.
+        real: C type of the projection's variables.
+
+    Returns:
+        The same statements; for ``float`` with literals, ``dt`` and loop invariants in float.
+    """
+    code = code if isinstance(code, str) else "\n".join(code)
+    if real != "float":
+        return code
+    code = _FLOAT.sub(r"\1f", code)
+    code = re.sub(r"\bconst double (_lio_\w+) =", r"const float \1 =", code)
+    return re.sub(r"(?<!const double )\bdt\b", "((float)dt)", code)
+
+
+def merged(scalar_code: dict[str, list[str]], *without: str) -> str:
+    """Join the statements that run once a pass, declarations only once however many blocks make them."""
+    lines: list[str] = []
+    for name, block in scalar_code.items():
+        if name not in without:
+            lines += [line for line in block if not (line.startswith("const ") and line in lines)]
+    return "\n".join(lines)
+
+
+_GLOBALS = {"real_code": real_code, "merged": merged}
+
+
+def register() -> None:
+    """Make our templates known to the targets that are loaded. It only adds names, and can be repeated."""
+    classes: list[Any] = [NumpyCodeObject, CythonCodeObject, CPPStandaloneCodeObject]
+    if type(get_device()).__module__.startswith("brian2cuda"):
+        from brian2cuda.codeobject import CUDAStandaloneCodeObject
+
+        classes.append(CUDAStandaloneCodeObject)
+    for target in classes:
+        if PACKAGE not in target.templater.package_names:
+            target.templater = target.templater.derive(PACKAGE, env_globals=_GLOBALS)
+
+
+def target_name() -> str:
+    """Return what code is generated for: ``numpy``, ``cython``, ``cpp`` or ``cuda``.
+
+    Raises:
+        BackendError: There are no templates for it.
+    """
+    device = get_device()
+    module = type(device).__module__
+    if module.startswith("brian2cuda"):
+        return "cuda"
+    target = device.code_object_class(None)
+    names = {NumpyCodeObject: "numpy", CythonCodeObject: "cython", CPPStandaloneCodeObject: "cpp"}
+    if target not in names:
+        raise BackendError(
+            f"DenseSynapses has no templates for {target.__name__}; it has for numpy, cython, cpp_standalone "
+            "and cuda_standalone"
+        )
+    return names[target]
+
+
+def ask_for_simd() -> None:
+    """Have standalone programs compiled with ``-fopenmp-simd``, so that our loops vectorise without fast-math.
+
+    The flag only makes the compiler read ``#pragma omp simd``; it starts no threads and needs no library.
+    """
+    for name in ("extra_compile_args", "extra_compile_args_gcc"):
+        flags = prefs[f"codegen.cpp.{name}"]
+        if flags is not None and not {SIMD_FLAG, "-fopenmp"} & set(flags):
+            prefs[f"codegen.cpp.{name}"] = [*flags, SIMD_FLAG]
