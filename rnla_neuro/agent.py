@@ -48,7 +48,9 @@ class Agent:
         reward_delay: ``none``, ``iterations:1``, ``gamma:2,15ms``, ``fixed:20ms``.
         freeze_hidden: Only the action layer learns.
         precision: ``float64`` or ``float32``.
-        core: Core of the `equilibrium` backend.
+        core: What computes, where a backend has several: ``native`` or ``numpy`` for ``equilibrium``, ``cython`` or
+            ``numpy`` for ``brian2``; ``auto`` takes the fastest that there is.
+        road: How a Brian2 backend integrates: ``fused``, ``plain`` or ``auto``.
         codec: How observations become inputs; None: by the observation space.
         **overrides: Parameters of the model, such as ``eta=0.05`` or ``T="50*ms"``.
 
@@ -74,6 +76,7 @@ class Agent:
         freeze_hidden: bool = False,
         precision: str = "float64",
         core: str = "auto",
+        road: str = "auto",
         codec: Codec | None = None,
         **overrides: Any,
     ) -> None:
@@ -89,6 +92,7 @@ class Agent:
             freeze_hidden=freeze_hidden,
             precision=precision,
             core=core,
+            road=road,
             overrides={name: str(value) for name, value in overrides.items()},
         )
         self._env = None if named else env
@@ -246,8 +250,8 @@ class Agent:
 
         Args:
             path: The file.
-            backend: Another backend to move to; it takes the weights. On the same one the learning state
-                (traces, mean reward, exploration) goes on where it was.
+            backend: Another backend to move to; it takes the weights, and its own core and road. On the same one
+                the learning state (traces, mean reward, exploration) goes on where it was.
             env: Environment; needed if the agent was made with a ready one.
             codec: As for the agent that was saved.
 
@@ -258,7 +262,9 @@ class Agent:
         about, text, arrays, state = _read(_archive(path))
         iterations, sizes = about.pop("iterations"), tuple(about.pop("sizes"))
         moved = backend is not None and backend != about["backend"]
-        request = RunRequest(**{**about, "backend": backend or about["backend"]})
+        if moved:
+            about |= {"backend": backend, "core": "auto", "road": "auto"}
+        request = RunRequest(**about)
         agent = cls.__new__(cls)
         ready = None if env is None or isinstance(env, str | Task) else env
         if isinstance(env, str | Task):

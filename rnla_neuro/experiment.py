@@ -193,6 +193,8 @@ def run_config(session: Session, iterations: int) -> RunConfig:
         reward_delay=request.reward_delay,
         freeze_hidden=request.freeze_hidden,
         precision=request.precision,
+        core="auto" if request.is_baseline else request.core,
+        road="auto" if request.is_baseline else request.road,
         overrides=dict(request.overrides),
         task_options={k: v for k, v in task.kwargs.items() if k != "path"},
         data_sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path else "",

@@ -19,7 +19,10 @@ import numpy as np
 from rnla_neuro.errors import RunFolderError
 
 FORMAT: Final = 1
-_PACKAGES: Final = ("rnla_neuro", "numpy", "scipy", "gymnasium", "brian2", "sympy", "scikit-learn", "numba")
+_PACKAGES: Final = (
+    *("rnla_neuro", "numpy", "scipy", "gymnasium", "brian2", "sympy", "scikit-learn", "numba"),
+    *("cython", "brian2cuda"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,8 @@ class RunConfig:
         reward_delay: As `RewardDelay.parse` reads it.
         freeze_hidden: Whether only the action layer learned.
         precision: ``float32`` or ``float64``.
+        core: What was to compute, where the backend has several.
+        road: How a Brian2 backend was to integrate.
         overrides: Parameters of the model that were set by hand.
         task_options: Further options of the task.
         data_sha256: Hash of the user's table, empty for our tasks.
@@ -53,6 +58,8 @@ class RunConfig:
     reward_delay: str = "none"
     freeze_hidden: bool = False
     precision: str = "float64"
+    core: str = "auto"
+    road: str = "auto"
     overrides: Mapping[str, str] = field(default_factory=dict)
     task_options: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str = ""

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rnla_neuro.backend import get_backend
+from rnla_neuro.backend import Backend, get_backend
 from rnla_neuro.bridge import EnvironmentBridge, StepOutcome
 from rnla_neuro.channels import REWARD, parse_delays
 from rnla_neuro.codec import Codec
@@ -27,6 +27,8 @@ from rnla_neuro.vectorize import EnvironmentLike
 
 LEARNERS: tuple[str, ...] = ("r-nla", "node-perturbation", *sorted(BASELINES, reverse=True))
 DEFAULT_MODEL, LATE_MODEL, PERTURBATION_MODEL = "rate_nla", "rate_nla_late", "rate_nla_perturbation"
+ROADS = ("auto", "fused", "plain")
+_CORE_OPTIONS = ("core", "target")  # how backends call what RunRequest calls core
 _TRIAL = ("T", "dt", "ramp", "gate", "decision")
 
 OnTrial = Callable[[int, IntArray, StepOutcome, "IntArray | None"], None]
@@ -50,7 +52,10 @@ class RunRequest:
         overrides: Parameters of the model (or of a baseline) by name.
         freeze_hidden: Only the action layer learns.
         precision: ``float64`` or ``float32``.
-        core: Core of the `equilibrium` backend: ``auto``, ``native`` or ``numpy``.
+        core: What computes, where a backend has several: ``auto``; ``native`` or ``numpy`` for `equilibrium`,
+            ``numpy`` or ``cython`` for `brian2`.
+        road: How a Brian2 backend integrates: ``fused`` (one kernel for the whole step, for models of the proven
+            form), ``plain`` (Brian2's own `Synapses`), ``auto``: fused where it can.
         evaluation_episodes: Greedy episodes an agent at the end, for tasks without a test set.
         checkpoints: Trials after which a run keeps the weights (for `rnla align`); None: 0, 1, 3, 10, 30 and
             100 % of the run.
@@ -68,6 +73,7 @@ class RunRequest:
     freeze_hidden: bool = False
     precision: str = "float64"
     core: str = "auto"
+    road: str = "auto"
     evaluation_episodes: int = 100
     checkpoints: tuple[int, ...] | None = None
 
@@ -84,6 +90,8 @@ class RunRequest:
             raise ConfigError(f"evaluation_episodes = {self.evaluation_episodes}: at least 1 is needed")
         if self.checkpoints is not None and min(self.checkpoints, default=0) < 0:
             raise ConfigError(f"checkpoints {self.checkpoints}: numbers of trials of at least 0 are needed")
+        if self.road not in ROADS:
+            raise ConfigError(unknown("road", self.road, ROADS))
         parse_delays(self.reward_delay)
 
     @property
@@ -208,10 +216,29 @@ class Session:
         self.close()
 
 
+def engine_options(request: RunRequest, backend: Backend) -> dict[str, Any]:
+    """Return the options that a request gives its backend.
+
+    Raises:
+        ConfigError: The backend has no choice of core or road, and the request makes one.
+    """
+    has = backend.capabilities.options
+    core = next((name for name in _CORE_OPTIONS if name in has), None)
+    options: dict[str, Any] = {}
+    for what, asked, name in (("core", request.core, core), ("road", request.road, "road")):
+        if name is not None and name in has:
+            options[name] = asked
+        elif asked != "auto":
+            raise ConfigError(
+                f"{what} {asked!r}: backend {request.backend!r} has only one {what}; allowed is auto"
+            )
+    return options
+
+
 def _simulate(request: RunRequest, network: NetworkSpec, channels: tuple[str, ...]) -> Simulation:
     if not request.is_baseline:
-        options: dict[str, Any] = {"core": request.core} if request.backend == "equilibrium" else {}
-        return get_backend(request.backend).build(network, **options)
+        backend = get_backend(request.backend)
+        return backend.build(network, **engine_options(request, backend))
     overrides: dict[str, object] = {k: v for k, v in request.overrides.items() if k not in _TRIAL}
     if request.learner == "reinforce" and network.delay.kind != "none":
         # a fair baseline knows how late rewards are on average

@@ -93,7 +93,13 @@ WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
 )
 @click.option(
     "--core", cls=Option, group="Engine", metavar="NAME", default="auto",
-    help="of the equilibrium backend: native (C++ made from the model), numpy, or auto",
+    help="what computes: auto; with equilibrium native (C++ made from the model) or numpy; with brian2 "
+    "cython or numpy",
+)  # fmt: skip
+@click.option(
+    "--road", cls=Option, group="Engine", metavar="NAME", default="auto",
+    help="with Brian2 backends: fused (one kernel a step), plain (Brian2's own Synapses), or auto: fused "
+    "where the model allows it",
 )  # fmt: skip
 @click.option(
     "--out", cls=Option, group=OUTPUT, metavar="FOLDER",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 
 from rnla_neuro import Agent, Codec
+from rnla_neuro.backend import Backend, Capabilities, get_backend
 from rnla_neuro.errors import ConfigError, DeliveryError, RnlaError, RunFolderError, TaskError
 from rnla_neuro.experiment import EvaluationWarning, RunRequest, run
 from rnla_neuro.resources import models_dir
@@ -200,6 +203,8 @@ def test_a_callback_can_end_learning() -> None:
         ({"backend": "equilibrum"}, "did you mean 'equilibrium'"),
         ({"precision": "float16"}, "float64, float32"),
         ({"core": "gpu"}, "auto, native, numpy"),
+        ({"road": "fussed"}, "unknown road 'fussed'.*did you mean 'fused'"),
+        ({"road": "plain"}, "road 'plain': backend 'equilibrium' has only one road; allowed is auto"),
         ({"reward_delay": "novelty=none"}, "unknown neuromodulator 'novelty'"),
         ({"env": 5}, "and not 5"),
     ],
@@ -207,6 +212,66 @@ def test_a_callback_can_end_learning() -> None:
 def test_wrong_values_are_named(how: dict[str, Any], message: str) -> None:
     with pytest.raises(RnlaError, match=message):
         Agent("rate_nla", **{"env": "xor", **how})
+
+
+class Several(Backend):
+    """A backend of somebody else that has what `equilibrium` has not; it keeps what it was given."""
+
+    name, summary = "several", "a test"
+
+    def __init__(self, *options: str) -> None:
+        self.capabilities = Capabilities(("rate",), ("float64",), options)
+        self.given: dict[str, Any] = {}
+
+    def build(self, network: Any, **options: Any) -> Any:
+        self.check(network, options)
+        self.given = options
+        return get_backend("equilibrium").build(network, core="numpy")
+
+
+@pytest.mark.parametrize(
+    ("options", "how", "given"),
+    [
+        (("target", "road", "start"), {"core": "cython", "road": "plain"}, {"target": "cython", "road": "plain"}),
+        (("target", "road"), {}, {"target": "auto", "road": "auto"}),
+        (("road", "directory"), {"road": "fused"}, {"road": "fused"}),
+        (("core",), {"core": "numpy"}, {"core": "numpy"}),
+        ((), {}, {}),
+    ],
+)
+def test_core_and_road_reach_the_backend_that_has_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: tuple[str, ...], how: dict[str, str], given: Any
+) -> None:
+    backend = Several(*options)
+    monkeypatch.setattr("rnla_neuro.session.get_backend", lambda name: backend)
+    agent = Agent("rate_nla", "xor", "several", **how)  # type: ignore[arg-type]
+    assert backend.given == given
+    backend.given = {}
+    agent = Agent.load(agent.save(tmp_path / "kept"))  # the file keeps them
+    assert backend.given == given
+    assert (agent.request.core, agent.request.road) == (how.get("core", "auto"), how.get("road", "auto"))
+    Agent("rate_nla", "xor", "several", learner="reinforce", **how)  # type: ignore[arg-type]  # needs no backend
+
+
+def test_what_a_backend_has_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rnla_neuro.session.get_backend", lambda name: Several("road", "directory"))
+    with pytest.raises(ConfigError, match="core 'cython': backend 'several' has only one core; allowed is auto"):
+        Agent("rate_nla", "xor", "several", core="cython")
+
+
+def test_an_agent_that_moves_takes_the_other_backends_own_core(tmp_path: Path) -> None:
+    saved = Agent("rate_nla", "xor", core="numpy").learn(3).save(tmp_path / "xor")
+    assert Agent.load(saved).request.core == "numpy"
+    with zipfile.ZipFile(saved) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    about = json.loads(parts["agent.json"])
+    assert about.pop("road") == "auto"  # files of earlier versions have none
+    with zipfile.ZipFile(tmp_path / "old.zip", "w") as archive:
+        for name, content in (parts | {"agent.json": json.dumps(about | {"backend": "elsewhere"})}).items():
+            archive.writestr(name, content)
+    moved = Agent.load(tmp_path / "old.zip", backend="equilibrium")
+    assert (moved.request.backend, moved.request.core, moved.request.road) == ("equilibrium", "auto", "auto")
+    assert moved.iterations == 3
 
 
 def test_wrong_observations_and_counts_are_named(tmp_path: Path) -> None:

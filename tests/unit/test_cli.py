@@ -140,6 +140,8 @@ WRONG = [
     (["run", "xor", "--learner", "reinforce", "--set", "etta=1"], ["learner reinforce 'etta'", "did you mean 'eta"]),
     (["run", "xor", "--precision", "float16"], ["float16", "float64, float32"]),
     (["run", "xor", "--core", "nativ"], ["'nativ'", "native", "numpy"]),
+    (["run", "xor", "--road", "fusd"], ["unknown road 'fusd'", "did you mean 'fused'?", "plain"]),
+    (["run", "xor", "--road", "plain"], ["road 'plain'", "'equilibrium' has only one road", "allowed is auto"]),
     (["run", "xor", "--out", "."], [". exists already", "--out"]),
     (["list", "task"], ["unknown kind of list 'task'", "did you mean 'tasks'?"]),
     (["check", "rate_nal"], ["did you mean 'rate_nla'?"]),

@@ -106,6 +106,9 @@ def test_every_option_reaches_the_run(rnla, tmp_path):
     assert (config.task, config.model, config.hidden) == ("bars", "rate_nla_policy", (6, 4))
     assert (config.seeds, config.iterations, config.precision) == ((11, 12), 40, "float32")
     assert (config.reward_delay, config.freeze_hidden, config.backend) == ("fixed:5ms", True, "equilibrium")
+    assert (config.core, config.road) == ("numpy", "auto")
+    about = json.loads(rnla("show", out, "--json")[1])["runs"][0]
+    assert (about["core"], about["road"], about["precision"]) == ("numpy", "auto", "float32")
 
 
 def test_json_is_one_object_and_nothing_else(tmp_path):

@@ -134,6 +134,18 @@ def test_the_configuration_says_versions_machine_and_hash(tmp_path: Path) -> Non
     assert (run.path / "model.toml").read_bytes() == CONFIG.model_text.encode()
 
 
+def test_a_folder_from_before_core_and_road_is_read(tmp_path: Path) -> None:
+    write(tmp_path / "run", 3).finish({})
+    config = tmp_path / "run" / "config.toml"
+    lines = config.read_text().splitlines(keepends=True)
+    older = [line for line in lines if not line.startswith(("core =", "road ="))]
+    assert len(older) == len(lines) - 2
+    config.write_text("".join(older))
+    results = Results.load(tmp_path / "run")
+    check(results, 3)
+    assert (results.config.core, results.config.road) == ("auto", "auto")
+
+
 def test_the_hash_follows_everything_that_determines_the_result() -> None:
     versions = versions_in_use()
     others = [
@@ -144,6 +156,8 @@ def test_the_hash_follows_everything_that_determines_the_result() -> None:
         replace(CONFIG, hidden=(40, 40)),
         replace(CONFIG, precision="float32"),
         replace(CONFIG, freeze_hidden=True),
+        replace(CONFIG, core="numpy"),
+        replace(CONFIG, road="plain"),
     ]
     hashes = [one.sha256(versions) for one in (CONFIG, *others)]
     hashes.append(CONFIG.sha256({**versions, "numpy": "0"}))
