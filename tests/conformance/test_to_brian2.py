@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from brian2 import Clock, StateMonitor, ms
 
-import rnla_neuro_backends.brian2_model.groups as brian2_groups
+import rnla_neuro_backends.brian2_model.jumps as brian2_jumps
 from rnla_neuro import load_model, to_brian2
 from rnla_neuro.errors import BackendError, ConfigError
 from rnla_neuro.spec.loader import available_models, parse_model
@@ -326,6 +326,6 @@ def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
         net.present([1.0, 2.0])
     with pytest.raises(ConfigError, match=r"for sizes \(3, 2, 2\) they are \[\(2, 4\), \(2, 3\)\]"):
         net.set_weights([np.zeros((2, 3)), np.zeros((2, 2))])
-    monkeypatch.setattr(brian2_groups, "get_device", object)
+    monkeypatch.setattr(brian2_jumps, "get_device", object)
     with pytest.raises(BackendError, match="runtime device"):
         net.present([1.0, 2.0, 3.0])

@@ -24,8 +24,7 @@ order of beta: keep the eligibility gate shut until it has decayed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -36,18 +35,16 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
 # isort: split
 from brian2 import Clock, Network, NetworkOperation, NeuronGroup, Quantity, Synapses
-from brian2.devices.device import RuntimeDevice, get_device
 
-from rnla_neuro.errors import BackendError, ConfigError, ConvergenceError, unknown
+from rnla_neuro.errors import BackendError, ConfigError, unknown
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.brian2_model.build import PROCESS, Builder
+from rnla_neuro_backends.brian2_model.jumps import Jumps
 from rnla_neuro_backends.brian2_model.strings import constant
 
 FloatArray = npt.NDArray[np.float64]
-_MAX_SWEEPS = 500
-_TOLERANCE = 1e-13
 
 
 class Brian2Network:
@@ -68,6 +65,8 @@ class Brian2Network:
         signals: ``R``, ``gate``, ``trial`` (decisions so far) and ``credit``, one neuron.
         parameters: The namespace that all groups share; a changed value takes effect at the next run.
         at_once: Whether voltages follow a jump at once: the model is proven prospective.
+        jumps: What moves the voltages when something jumps.
+        process: The variable of the action layer that the exploration law sets; None if there is none.
         network: The Brian2 network that holds everything.
     """
 
@@ -83,7 +82,7 @@ class Brian2Network:
         self.parameters: dict[str, Any] = parts.namespace
         self.network: Network = parts.network()
         self.at_once = parts.at_once
-        self._schedule, self._process = parts.schedule, parts.process
+        self.jumps, self.process = Jumps(parts), parts.process
         self._rng = parts.streams.exploration
         self._ramp: tuple[FloatArray, FloatArray, float, float] | None = None
         self.network.add(
@@ -95,7 +94,6 @@ class Brian2Network:
                 name=f"{parts.name}_ramp",
             )
         )
-        self._prepared: dict[str, Any] | None = None
 
     def run(self, duration: Quantity, **options: Any) -> None:
         """Run the network; as ``network.run``, without looking up names in the caller's variables."""
@@ -115,7 +113,7 @@ class Brian2Network:
         if length > 0:
             self._ramp = (np.array(self.input.x[:]), values, float(self.network.t), length)
             return
-        with self._jump():
+        with self.jumps.jump():
             self.input.x = values
 
     def _continue_ramp(self) -> None:
@@ -126,7 +124,7 @@ class Brian2Network:
         done = (self.input.clock.t_ + self.input.clock.dt_ - start) / length
         if done >= 1.0:
             self._ramp = None
-        with self._jump():
+        with self.jumps.jump():
             self.input.x = new + (old - new) * 0.5 * (1.0 + np.cos(np.pi * min(done, 1.0)))
 
     def explore(self, noise: npt.ArrayLike | None = None) -> FloatArray:
@@ -140,7 +138,7 @@ class Brian2Network:
             ConfigError: The model does not explore.
         """
         spec, n_out = self.model.exploration, self.sizes[-1]
-        if self._process is None:
+        if self.process is None:
             raise ConfigError(f"model {self.model.name!r} has no exploration noise to set (law {spec.law!r})")
         if noise is None:
             gumbel = spec.law == "gumbel"
@@ -149,11 +147,11 @@ class Brian2Network:
             )
             noise = self._constant(spec.scale, "[exploration] scale") * draw
         values = _vector(noise, n_out, "noise")
-        if self._process == self.model.roles["noise"]:
-            with self._jump():
-                setattr(self.layers[-1], self._process, values)
+        if self.process == self.model.roles["noise"]:
+            with self.jumps.jump():
+                setattr(self.layers[-1], self.process, values)
         else:  # the file low-passes it: the voltages do not jump
-            setattr(self.layers[-1], self._process, values)
+            setattr(self.layers[-1], self.process, values)
         return values
 
     def open_gate(self, is_open: bool = True) -> None:
@@ -162,8 +160,7 @@ class Brian2Network:
 
     def decide(self) -> int:
         """Return the action that the model's decision rule takes now, and count the decision."""
-        self._prepare()
-        self._run(self._schedule.early)
+        self.jumps.look()
         self.signals.trial = self.signals.trial[:] + 1
         return int(np.argmax(self.layers[-1].rnla_decision[:]))
 
@@ -177,14 +174,15 @@ class Brian2Network:
         Raises:
             ConfigError: The model has no such channel.
         """
-        if channel not in self._schedule.modulators:
-            raise ConfigError(unknown("neuromodulator channel", channel, self._schedule.modulators))
-        self._prepare()
+        if channel not in self.modulators:
+            raise ConfigError(unknown("neuromodulator channel", channel, self.modulators))
+        self.jumps.prepare()
         self.signals.R = float(R)
-        self._run([self._schedule.modulators[channel]])
-        if self._schedule.synapses[channel]:
-            with self._jump():
-                self._run(self._schedule.synapses[channel])
+        if not self.jumps.moves_weights(channel):
+            self.jumps.event(channel)
+            return
+        with self.jumps.jump():
+            self.jumps.event(channel)
 
     def settle(self) -> None:
         """Put the voltages on the moving equilibrium, without any mismatch that would decay.
@@ -194,11 +192,7 @@ class Brian2Network:
         """
         if not self.at_once:
             derive_form(self.model)  # raises
-        self._prepare()
-        for group in self.layers:
-            group.rnla_mismatch = 0
-        self._run(self._schedule.early)
-        self._land()
+        self.jumps.settle()
 
     def synaptic(self, name: str) -> list[FloatArray]:
         """Return a variable of the synapses, one array (n_post, n_pre + 1) a projection, bias last."""
@@ -215,7 +209,7 @@ class Brian2Network:
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
         """Set the weights; the voltages follow at once."""
         arrays = _weights(weights, self.sizes)
-        with self._jump():
+        with self.jumps.jump():
             self._write(arrays)
 
     def _write(self, arrays: list[FloatArray]) -> None:
@@ -228,58 +222,6 @@ class Brian2Network:
         # The user may have put more into the namespace, such as a TimedArray.
         values = {name: float(self.parameters[name]) for name in (*self.model.parameters, "T", "n")}
         return constant(text, f"{self.model.path.name}: {where}", values)
-
-    def _prepare(self) -> None:
-        """Compile the code for jumps, once and again when a parameter was changed."""
-        if not isinstance(get_device(), RuntimeDevice):
-            raise BackendError(
-                "present, explore, deliver, decide and set_weights need Brian2's runtime device; a "
-                "standalone program has to contain the whole experiment in its own equations"
-            )
-        if self._prepared != self.parameters:
-            for runner in self._schedule.all():
-                runner.before_run({})
-            self._prepared = dict(self.parameters)
-
-    @staticmethod
-    def _run(runners: Sequence[Any]) -> None:
-        for runner in runners:
-            runner.run()
-
-    @contextmanager
-    def _jump(self) -> Iterator[None]:
-        """Whatever jumps inside moves the voltages so that the mismatch stays what it was."""
-        self._prepare()
-        if not self.at_once:
-            yield
-            return
-        self._run(self._schedule.early)
-        self._run(self._schedule.measure)
-        yield
-        self._land()
-
-    def _land(self) -> None:
-        """Sweep forward, nudging, backward until the voltages rest where their equations say."""
-        schedule, name = self._schedule, self.model.roles["voltage"]
-        voltages = [group.variables[name].get_value() for group in self.layers]
-        for _ in range(_MAX_SWEEPS):
-            change = scale = 0.0
-            for drives, settle, u in zip(schedule.drives, schedule.settle, voltages, strict=True):
-                self._run(drives)
-                before = u.copy()
-                settle.run()
-                change = max(change, float(np.abs(u - before).max()))
-                scale = max(scale, float(np.abs(u).max()))
-            self._run(schedule.early)
-            if change <= _TOLERANCE * (1.0 + scale):
-                break
-        else:
-            raise ConvergenceError(
-                f"model {self.model.name!r}: {_MAX_SWEEPS} sweeps did not find the voltages after a jump "
-                f"(last change {change:.2g}): the nudging is too strong for these weights; use a smaller beta"
-            )
-        self._run(schedule.late)
-        self._run(schedule.keep)
 
 
 def _vector(values: npt.ArrayLike, size: int, what: str) -> FloatArray:
