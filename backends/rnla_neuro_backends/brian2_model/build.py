@@ -61,7 +61,11 @@ class Schedule:
 
 
 class Builder:
-    """Makes the groups of a network one after the other."""
+    """Makes the groups of a network one after the other.
+
+    With `own_noise` the groups step noise that is a process in time, by Brian2's random numbers; without,
+    somebody else sets it. `dtype` is the floating-point type of all variables, None for Brian2's default.
+    """
 
     def __init__(
         self,
@@ -71,8 +75,11 @@ class Builder:
         credit: float,
         name: str,
         clock: Clock | None,
+        dtype: type | None = None,
+        own_noise: bool = True,
     ):
         self.model, self.sizes, self.name, self.clock = model, sizes, name, clock
+        self.dtype, self.own_noise = dtype, own_noise
         self.streams = streams(seed)
         self.namespace = {p.name: Quantity(p.value, dim=second.dim if p.unit == "s" else None)
                           for p in model.parameters.values()}  # fmt: skip
@@ -115,6 +122,7 @@ class Builder:
             namespace=self.namespace,
             name=f"{self.name}_{name}",
             clock=self.clock,
+            dtype=self.dtype,
         )
 
     def neurons(self, level: int) -> NeuronGroup:
@@ -148,7 +156,7 @@ class Builder:
         spec, name = self.model.exploration, self.process
         for target in self.model.action.group:
             setattr(group, f"rnla_{target}_sum", float(self.sizes[-1]))
-        if spec.law == "ornstein-uhlenbeck":
+        if spec.law == "ornstein-uhlenbeck" and self.own_noise:
             kept, fresh = f"exp(-dt/({spec.tau}))", f"sqrt(1 - exp(-2*dt/({spec.tau})))*randn()"
             step = f"{name} = {name}*{kept} + ({spec.scale})*{fresh}"
             group.run_regularly(step, when="groups", order=PROCESS)
@@ -205,7 +213,7 @@ class Builder:
         )
         synapses = Synapses(
             pre, post, text, method="euler", namespace=self.namespace, order=TRACES, clock=self.clock,
-            name=f"{self.name}_{prefix}to_{post.name.removeprefix(self.name + '_')}",
+            name=f"{self.name}_{prefix}to_{post.name.removeprefix(self.name + '_')}", dtype=self.dtype,
         )  # fmt: skip
         for name, (group, _) in linkable.items():
             if name in synapses.equations:
@@ -239,6 +247,7 @@ class Builder:
             namespace=self.namespace,
             name=f"{self.name}_reductions",
             clock=self.clock,
+            dtype=self.dtype,
         )
         synapses.connect()
         for name, pairs in text.items():

@@ -115,6 +115,8 @@ class Engine(ABC):
     STATE: tuple[str, ...] = (
         "w", "z", "modulators", "lowpass", "u", "ebar_prev", "rbar_prev", "drive_prev", "noise_bar", "noise", "input",
     )  # fmt: skip
+    #: Whether `Block.basis` holds the rates of the input neurons, or their input values ``x``.
+    INPUT: Literal["rate", "value"] = "rate"
     max_steps: int
     max_events: int
 

@@ -118,11 +118,13 @@ class ExplicitSimulation(Simulation):
     def _advance(self, course: Course, x: FloatArray, events: EventBatch, record: bool = False) -> BlockResult:
         noise, noise_row = self._exploration.steps(course.n_steps, course.switch, self._planner.dt)
         basis = np.stack([self._last_input, x], axis=1)
+        if self.engine.INPUT == "rate":
+            basis = np.asarray(self._readout.input_rate(basis), dtype=np.float64)
         block = Block(
             n_steps=course.n_steps,
             t0=self._clock,
             trial=self.decisions,
-            basis=np.asarray(self._readout.input_rate(basis), dtype=np.float64),
+            basis=basis,
             coefficients=course.coefficients,
             noise=noise,
             noise_row=noise_row,

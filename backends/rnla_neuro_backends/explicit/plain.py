@@ -1,0 +1,180 @@
+"""The explicit form on stock Brian2: `NeuronGroup`, `Synapses`, the file's strings, nothing of our own code.
+
+It is what the other engines are compared with, and what runs models that are not proven. It is slow: some
+milliseconds a step, whatever the size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+import rnla_neuro_backends.brian2_model.importing  # noqa: F401
+
+# isort: split
+from brian2 import Clock, StateMonitor, prefs, second
+
+from rnla_neuro.network import NetworkSpec
+from rnla_neuro_backends.brian2_model.build import Builder
+from rnla_neuro_backends.brian2_model.groups import Brian2Network
+from rnla_neuro_backends.brian2_model.player import Player, Stepper
+from rnla_neuro_backends.brian2_model.state import StateNames, changing
+from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, FloatArray
+
+Target = Literal["numpy", "cython"]
+
+
+class PlainEngine(Engine):
+    """A agents, one after the other, on one network of stock Brian2 groups.
+
+    Beside the canonical state it keeps ``own``: all variables of the groups as they stand.
+
+    Args:
+        network: What to simulate.
+        target: Brian2's code generation target.
+
+    Attributes:
+        net: The Brian2 network. It holds the agent that was advanced last.
+    """
+
+    STATE = (*Engine.STATE, "own")
+    INPUT = "value"
+    max_steps = max_events = 2**62
+
+    def __init__(self, network: NetworkSpec, target: Target = "numpy") -> None:
+        self._target, self.sizes, self.n_agents = target, network.sizes, len(network.seeds)
+        with self._as_configured():
+            parts = Builder(
+                network.model,
+                network.sizes,
+                seed=network.seeds[0],
+                credit=network.credit,
+                name="rnla",
+                clock=Clock(network.model.trial.dt * second),
+                dtype=np.dtype(network.precision).type,
+                own_noise=False,
+            )
+            self.net = Brian2Network(parts)
+            frozen = [
+                synapses
+                for pair, learns in zip(
+                    zip(self.net.synapses, self.net.bias_synapses, strict=True), network.plastic, strict=True
+                )
+                for synapses in pair
+                if not learns
+            ]
+            for synapses in frozen:
+                synapses.state_updater.active = False
+            self._player = Player(self.net, frozen)
+            self._monitors = self._watch()
+            self.net.network.add(*self._player.operations, *self._monitors)
+            self._stepper = Stepper(self.net)
+            self.net.jumps.prepare()
+        self._names = StateNames(self.net)
+        self._own = [v for group in self._names.neurons for v in changing(group)]
+        self._synaptic = [v for group in self._names.synapses for v in changing(group)]
+        start = [v.get_value().copy() for v in (*self._own, *self._synaptic)]
+        self._agents = [[v.copy() for v in start] for _ in range(self.n_agents)]
+        self._loaded = 0
+
+    @contextmanager
+    def _as_configured(self) -> Iterator[None]:
+        before = prefs.codegen.target
+        prefs.codegen.target = self._target
+        try:
+            yield
+        finally:
+            prefs.codegen.target = before
+
+    def _watch(self) -> list[StateMonitor]:
+        """Monitors of all layers, which look before the voltages move."""
+        roles, monitors = self.net.model.roles, []
+        for group in self.net.layers:
+            names = [roles[role] for role in ("voltage", "error", "drive", "rate")]
+            if group is self.net.layers[-1] and "noise" in roles:
+                names.append(roles["noise"])
+            monitor = StateMonitor(group, names, record=True, clock=self._player.clock, name=f"{group.name}_seen")
+            monitors.append(monitor)
+        return monitors
+
+    # ---- running ------------------------------------------------------------------------------------
+    def advance(self, block: Block) -> BlockResult:
+        """See `Engine.advance`."""
+        decisions, sweeps, seen = [], [], []
+        self._player.delivered = 0
+        for agent in range(self.n_agents):
+            self._load(agent)
+            self.net.jumps.sweeps = 0
+            decisions.append(self._play(block, agent))
+            sweeps.append(self.net.jumps.sweeps)
+            if block.record:
+                seen.append(self._seen())
+        recording = {name: np.stack([one[name] for one in seen]) for name in (seen[0] if seen else ())}
+        return BlockResult(np.array(decisions), self._player.delivered, np.array(sweeps), recording)
+
+    def _play(self, block: Block, agent: int) -> FloatArray:
+        dt = self._player.clock.dt_
+        self._player.load(block, agent)
+        for monitor in self._monitors:
+            monitor.resize(0)
+            monitor.active = block.record
+        for k in range(block.n_steps):
+            self._stepper.at(block.t0 + k * dt)
+            self._stepper.step()
+        self._stepper.at(block.t0 + block.n_steps * dt)
+        return self._player.end()
+
+    def _seen(self) -> dict[str, FloatArray]:
+        """What the monitors saw of one agent, steps first."""
+        roles = self.net.model.roles
+        names = {"u": "voltage", "ebar": "error", "drive": "drive", "rate": "rate"}
+        seen = {
+            name: np.concatenate([_values(m, roles[role]).T for m in self._monitors], axis=1)
+            for name, role in names.items()
+        }
+        top = self._monitors[-1]
+        noise = _values(top, roles["noise"]).T if "noise" in roles else np.zeros((len(seen["u"]), self.sizes[-1]))
+        return {name: np.array(value, dtype=np.float64) for name, value in (seen | {"noise": noise}).items()}
+
+    # ---- state --------------------------------------------------------------------------------------
+    def _load(self, agent: int) -> None:
+        """Put an agent's values into the groups, and keep those of the one before."""
+        if agent == self._loaded:
+            return
+        for variable, mine, next_ in zip(
+            (*self._own, *self._synaptic), self._agents[self._loaded], self._agents[agent], strict=True
+        ):
+            value = variable.get_value()
+            mine[...] = value
+            value[...] = next_
+        self._loaded = agent
+
+    def read(self) -> dict[str, npt.NDArray[Any]]:
+        """See `Engine.read`."""
+        read = []
+        for agent in range(self.n_agents):
+            self._load(agent)
+            own = np.concatenate([np.asarray(v.get_value(), float).ravel() for v in self._own])
+            read.append(self._names.read() | {"own": own})
+        return {name: np.stack([one[name] for one in read]) for name in read[0]}
+
+    def write(self, state: dict[str, npt.NDArray[Any]]) -> None:
+        """See `Engine.write`."""
+        for agent in range(self.n_agents):
+            self._load(agent)
+            mine = {name: values[agent] for name, values in state.items()}
+            if "own" in mine:
+                at = 0
+                for v in self._own:
+                    value = v.get_value()
+                    value[...] = mine["own"][at : at + value.size].reshape(value.shape)
+                    at += value.size
+            self._names.write(mine, whole="own" in mine)
+
+
+def _values(monitor: StateMonitor, name: str) -> FloatArray:
+    return np.asarray(getattr(monitor, f"{name}_"))
