@@ -206,6 +206,7 @@ class Kernel:
             if m.pulse is not None
         ]
         updates = [t.updates for k, t in kinds if k == "action" or any(s.plastic[:-1])]
+        described = {name: self._kind(name, traces, layout.matrices[name]) for name, traces in kinds}
         changes = [any(m.channel in u for u in updates) for m in base.modulators] or [False]
         return str(
             environment()
@@ -230,7 +231,8 @@ class Kernel:
                 max_source=max(1, *(len(t.sources) for _, t in kinds)),
                 projections=layout.projections,
                 arrays=self.arrays,
-                kinds=[self._kind(name, traces, layout.matrices[name]) for name, traces in kinds],
+                kinds=list(described.values()),
+                kind_of=described,
                 hidden_rate=writer.hidden_rate(),
                 nudge=writer.over_actions(base.nudging, "ebar"),
                 decision_argument=writer.over_actions(base.decision.argument, "value"),
@@ -339,6 +341,7 @@ class Kernel:
         n_basis = block.basis.shape[1]
         basis = np.zeros((s.n_agents, n_basis, row), self.real)
         basis[:, :, : s.sizes[0]] = block.basis
+        basis[:, :, s.sizes[0]] = 1.0  # the bias unit; the coefficients of a step add up to 1
         counts = np.bincount(block.event_agent, minlength=s.n_agents)
         head = [block.n_steps, n_basis, block.noise.shape[1], _STARTS[block.start], 0, 0, 0, 0]
         return {

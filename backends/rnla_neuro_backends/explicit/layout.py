@@ -85,14 +85,13 @@ class Layout:
             "scratch": max(layer, (len(s.form.base.groups) + 1) * s.sizes[-1]),
             "basis_drive": s.max_basis * s.sizes[1],
             "rate_in": layer,
-            "one_bias": self.projections[0].row,
         }
         self.work: list[tuple[str, int]] = []
         at = 0
         for name, size in parts.items():
             self.work.append((name, at))
             at += -(-size // 16) * 16
-        self.work_size, self.valid_size = at, 2 * s.max_basis + 1
+        self.work_size, self.valid_size = at, 2 * s.max_basis
 
     def _matrices(self) -> None:
         self.matrices: dict[str, tuple[int, int]] = {}

@@ -87,12 +87,10 @@ class Writer:
             names[group.name] = f"g_{group.name}[i]" if group.kind == "softmax" else f"g_{group.name}"
         return lines, names
 
-    def sources(self, traces: Traces) -> str:
-        """Write the factors of the traces' sources as cases of a switch."""
+    def sources(self, traces: Traces) -> list[str]:
+        """Write the factors of the traces' sources."""
         names = {v: v for v in ("u", "drive", "ebar", "noise_bar", "mismatch")}
-        return "\n".join(
-            f"    case {k}: return real({self.voltage_code(s.factor, **names)});" for k, s in enumerate(traces.sources)
-        )
+        return [f"real({self.voltage_code(s.factor, **names)})" for s in traces.sources]
 
     def gains(self, updates: Mapping[str, Update]) -> str:
         """Write what an event (or a pulse) does to the weights as cases of a switch over channels."""

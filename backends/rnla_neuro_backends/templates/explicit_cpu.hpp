@@ -15,11 +15,14 @@ typedef real Vector __attribute__((vector_size(32), aligned(sizeof(real)), may_a
 RNLA_INLINE Vector load(const real* x) { return *reinterpret_cast<const Vector*>(x); }
 RNLA_INLINE void store(real* x, Vector v) { *reinterpret_cast<Vector*>(x) = v; }
 RNLA_INLINE Vector spread(real x) { return Vector{} + x; }
-RNLA_INLINE real add_up(Vector v) {
-    real s = 0;
-    for (int k = 0; k < LANES; ++k) s += v[k];
-    return s;
+typedef real Half __attribute__((vector_size(16), may_alias));
+template <class V, class H> RNLA_INLINE real add_halves(V v) {
+    const H* part = reinterpret_cast<const H*>(&v);
+    const H h = part[0] + part[1];
+    if constexpr (sizeof(H) == 2 * sizeof(real)) return h[0] + h[1];
+    else return (h[0] + h[2]) + (h[1] + h[3]);
 }
+RNLA_INLINE real add_up(Vector v) { return add_halves<Vector, Half>(v); }
 
 template <class T> RNLA_INLINE T sq(T x) { return x * x; }
 template <class T> RNLA_INLINE T rnla_abs(T x) { return x < 0 ? -x : x; }
@@ -84,12 +87,18 @@ template <class T> RNLA_INLINE T rnla_tanh(T x) {
     return x < 0 ? -v : v;
 }
 
-template <int N> RNLA_INLINE real largest(const real* RNLA_RESTRICT x) {   // largest |x|
+template <int N> RNLA_INLINE real largest(const real* x) {   // largest |x|; what is not a number is overlooked
     real v = 0;
-    for (int i = 0; i < N; ++i) {
-        const real a = rnla_abs(x[i]);
-        v = a > v || a != a ? a : v;
+    int i = 0;
+    if constexpr (N >= LANES) {
+        Vector top{};
+        for (; i + LANES <= N; i += LANES) {
+            const Vector y = load(x + i), a = y < -y ? -y : y;
+            top = a > top ? a : top;
+        }
+        for (int k = 0; k < LANES; ++k) v = rnla_max(v, top[k]);
     }
+    for (; i < N; ++i) v = rnla_max(v, rnla_abs(x[i]));
     return v;
 }
 template <int N> RNLA_INLINE real group_max(const real* x) {
@@ -114,6 +123,15 @@ template <int POST, int ROW> RNLA_INLINE void matvec(const real* RNLA_RESTRICT W
             va += load(a + j) * v; vb += load(b + j) * v; vc += load(c + j) * v; vd += load(d + j) * v;
         }
         y[i] = add_up(va); y[i + 1] = add_up(vb); y[i + 2] = add_up(vc); y[i + 3] = add_up(vd);
+    }
+    for (; i + 2 <= POST; i += 2) {
+        const real *a = W + long(i) * ROW, *b = a + ROW;
+        Vector va{}, vb{};
+        for (int j = 0; j < ROW; j += LANES) {
+            const Vector v = load(x + j);
+            va += load(a + j) * v; vb += load(b + j) * v;
+        }
+        y[i] = add_up(va); y[i + 1] = add_up(vb);
     }
     for (; i < POST; ++i) {
         const real* a = W + long(i) * ROW;
