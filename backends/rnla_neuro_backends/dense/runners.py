@@ -13,8 +13,10 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
 # isort: split
 from brian2.codegen.codeobject import create_runner_codeobj
+from brian2.codegen.generators.cpp_generator import c_data_type
 from brian2.core.functions import Function
-from brian2.core.variables import ArrayVariable
+from brian2.core.variables import ArrayVariable, Variables
+from brian2.devices.device import get_device
 from brian2.equations.unitcheck import check_units_statements
 from brian2.groups.group import CodeRunner
 from brian2.parsing.expressions import parse_expression_dimensions
@@ -24,7 +26,7 @@ from brian2.units.fundamentalunits import Quantity, fail_for_dimension_mismatch
 from rnla_neuro.errors import ConfigError
 from rnla_neuro_backends.dense.factors import Factors, hoist, identifiers, statements
 from rnla_neuro_backends.dense.fusing import together
-from rnla_neuro_backends.dense.variables import Layout, depends_on
+from rnla_neuro_backends.dense.variables import LOOPS, Layout, depends_on
 
 ROWS = 4  # presynaptic neurons that a compiled loop does together
 
@@ -35,13 +37,14 @@ class Block:
 
     Attributes:
         name: Its name in the generated code.
-        kind: ``post`` and ``pre``: sum over the synapses of a postsynaptic or presynaptic neuron; ``code``.
-        code: Abstract code. A sum's assigns ``_summand``.
-        target: Variable that receives the sum.
+        kind: ``post`` and ``pre``: sum over the synapses of a postsynaptic or presynaptic neuron; ``set``:
+            set a variable where a condition holds; ``code``: anything.
+        code: Abstract code. A sum's assigns ``_summand``, that of ``set`` assigns ``_where`` and ``_value``.
+        target: Variable that receives the sum or is set.
     """
 
     name: str
-    kind: Literal["post", "pre", "code"]
+    kind: Literal["post", "pre", "code", "set"]
     code: str
     target: Any = None
 
@@ -88,7 +91,7 @@ class DenseRunner(CodeRunner):  # type: ignore[misc]
 
     def __init__(self, synapses: Any, code: str, condition: str | None = None, **options: Any) -> None:
         self.condition = condition
-        super().__init__(synapses, "dense_pass", code=code, **options)
+        super().__init__(synapses, "dense_pass" if condition is None else "dense_event", code=code, **options)
 
     def blocks(self, namespace: Mapping[str, Any]) -> list[Block]:
         """Return what is to be done at the synapses."""
@@ -269,19 +272,17 @@ def make_pass(synapses: Any, blocks: Sequence[Block], namespace: Mapping[str, An
     factors = Factors(f"factor_{runner.id_in_code}")
     code = {block.name: hoist(synapses, block.code, namespace, factors) for block in blocks}
     code |= {side: factors.code(side) for side in ("pre", "post") if factors.names[side]}
-    needed = factors.declare(synapses)
+    needed = [*LOOPS, *factors.declare(synapses)]
     if runner.condition is not None:
         code["condition"] = f"_event = {runner.condition}"
-    for block in blocks:
-        if block.target is not None:
-            needed.append(block.name.removeprefix("_sum_"))
+    needed += [block.name.removeprefix("_sum_") for block in blocks if block.kind in ("pre", "post")]
     simd = _order_free(synapses, code.values(), namespace)
     plan = Pass(synapses.layout, blocks, synapses.real_type, ROWS if simd else 1, simd, runner.condition is not None)
     return create_runner_codeobj(
         group=synapses,
         code=code,
         user_code=dict.fromkeys(code, ""),
-        template_name="dense_pass",
+        template_name=runner.template,
         name=f"{runner.name}_codeobject*",
         check_units=False,
         needed_variables=needed,
@@ -289,6 +290,50 @@ def make_pass(synapses: Any, blocks: Sequence[Block], namespace: Mapping[str, An
         template_kwds={"_pass": plan},
         codeobj_class=runner.codeobj_class,
     )
+
+
+def set_values(
+    synapses: Any,
+    name: str,
+    variable: Any,
+    condition: str,
+    expression: str,
+    namespace: Mapping[str, Any],
+    check_units: bool,
+    more: Variables,
+) -> None:
+    """Set a variable of the synapses by an expression where a condition holds, now.
+
+    Args:
+        synapses: The projection.
+        name: Name of the variable.
+        variable: The variable.
+        condition: Boolean expression, ``True`` for all synapses.
+        expression: The value.
+        namespace: Where names are looked up that are not variables.
+        check_units: Whether the value has to have the variable's unit.
+        more: Variables beside those of the projection.
+    """
+    if check_units:
+        names = identifiers(f"{condition} {expression} {name}", synapses.variables)
+        known = synapses.resolve_all(sorted(names), run_namespace=namespace, additional_variables=more)
+        check_units_statements(f"{name} = {expression}", known)
+    more.add_auxiliary_variable("_where", dtype=bool)
+    more.add_auxiliary_variable("_value", dtype=variable.dtype)
+    block = Block("set", "set", f"_where = {condition}\n_value = {expression}", variable)
+    device = get_device()
+    create_runner_codeobj(
+        group=synapses,
+        code={"set": block.code},
+        user_code={"set": ""},
+        template_name="dense_pass",
+        check_units=False,
+        needed_variables=[*LOOPS, name],
+        additional_variables=more,
+        run_namespace=namespace,
+        template_kwds={"_pass": Pass(synapses.layout, [block], str(c_data_type(variable.dtype)), 1, False, False)},
+        codeobj_class=device.code_object_class(fallback_pref="codegen.string_expression_target"),
+    )()
 
 
 def _order_free(synapses: Any, codes: Any, namespace: Mapping[str, Any]) -> bool:

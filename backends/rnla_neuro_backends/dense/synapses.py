@@ -112,6 +112,7 @@ class DenseSynapses(Group):  # type: ignore[misc]
         self.variables.add_auxiliary_variable("_summand", dtype=self.real)
         self.variables.add_auxiliary_variable("_event", dtype=bool)
         self._indices = DenseIndexing(self.layout)
+        self._flat: Any = None
         self.state_updater = StateRunner(self, method, method_options) if self.equations.diff_eq_names else None
         self.summed_updaters: dict[str, SumRunner] = {}
         for equation in summed:
@@ -213,6 +214,20 @@ class DenseSynapses(Group):  # type: ignore[misc]
         layout = self.layout
         shape = (layout.n_agents, layout.n_pre, layout.n_post)
         return np.asarray(variable.get_value()).reshape(shape[1:] if layout.n_agents == 1 else shape)
+
+    def flat_indices(self, flat: npt.NDArray[np.int32] | None = None) -> Any:
+        """Return neuron on either side and agent of synapses (all by default); for the numpy templates."""
+        if flat is not None:
+            return tuple(self.layout.own(side, flat) for side in ("pre", "post", "agent"))
+        if self._flat is None:
+            every = np.arange(self.layout.size, dtype=np.int32)
+            self._flat = tuple(self.layout.own(side, every) for side in ("pre", "post", "agent"))
+        return self._flat
+
+    def synapses_of(self, agents: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+        """Return the flat indices of the synapses of some agents; for the numpy templates."""
+        one = self.layout.n_pre * self.layout.n_post
+        return (agents[:, None] * one + np.arange(one)).ravel().astype(np.int32)
 
     def flush_traces(self, name: str | None = None) -> None:
         """Bring traces up to date (see `traces="at_events"`)."""

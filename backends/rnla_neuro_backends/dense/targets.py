@@ -39,11 +39,12 @@ def real_code(code: str | list[str], real: str) -> str:
     return re.sub(r"(?<!const double )\bdt\b", "((float)dt)", code)
 
 
-def merged(scalar_code: dict[str, list[str]], *without: str) -> str:
+def merged(scalar_code: dict[str, str | list[str]], *without: str) -> str:
     """Join the statements that run once a pass, declarations only once however many blocks make them."""
     lines: list[str] = []
     for name, block in scalar_code.items():
         if name not in without:
+            block = block.splitlines() if isinstance(block, str) else block
             lines += [line for line in block if not (line.startswith("const ") and line in lines)]
     return "\n".join(lines)
 

@@ -16,6 +16,7 @@ from brian2.groups.group import get_dtype
 from brian2.units.allunits import second
 
 from rnla_neuro.errors import ConfigError
+from rnla_neuro_backends.dense.views import MatrixExpression, MatrixVariable
 
 IntArray = npt.NDArray[np.int64]
 
@@ -126,20 +127,9 @@ def _neurons(item: Any) -> Any:
     return item if isinstance(item, slice) else np.asarray(item)
 
 
-class TraceVariable(ArrayVariable):  # type: ignore[misc]
-    """A synaptic array; who looks at it from Python first has it brought up to date (traces at events)."""
-
-    def get_value(self) -> Any:
-        """Return the values, shape (N,)."""
-        flush = getattr(self.owner, "flush_traces", None)
-        if flush is not None:
-            flush(self.name)
-        return super().get_value()
-
-
 def add_matrix(variables: Variables, name: str, layout: Layout, dtype: Any, **options: Any) -> None:
     """Add an array with one element a synapse."""
-    variable = TraceVariable(
+    variable = MatrixVariable(
         name=name, owner=variables.owner, device=variables.device, size=layout.size, dtype=dtype, **options
     )
     variables._add_variable(name, variable)
@@ -194,13 +184,16 @@ def _add_equation(variables: Variables, equation: Any, layout: Layout, dtype: An
     name = equation.varname
     if equation.type == SUBEXPRESSION:
         summed = "summed" in equation.flags
-        variables.add_subexpression(
-            f"_summed_{name}" if summed else name,
+        expression = MatrixExpression(
+            name=f"_summed_{name}" if summed else name,
+            owner=variables.owner,
+            device=variables.device,
             dimensions=equation.dim,
             expr=str(equation.expr),
             scalar="shared" in equation.flags,
             dtype=dtype,
         )
+        variables._add_variable(expression.name, expression)
         return
     assert equation.type in (DIFFERENTIAL_EQUATION, PARAMETER)
     constant = "constant" in equation.flags

@@ -39,6 +39,9 @@
                     _post_{{block.name}} += _summand;
                     {% elif block.kind == 'pre' %}
                     _pre_{{block.name}}_{{r}} += _summand;
+                    {% elif block.kind == 'set' %}
+                    if (_where)
+                        {{get_array_name(block.target)}}[_idx] = _value;
                     {% endif %}
                 }
                 {% endfor %}
