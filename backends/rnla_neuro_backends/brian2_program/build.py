@@ -2,6 +2,7 @@
 
 A program is built in a folder of its own and then renamed into place, so nobody ever sees half of one. A lock
 keeps two processes from building the same program twice; where it cannot be had, both build, and one wins.
+Brian2 is imported only when a program has to be built.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from rnla_neuro.errors import BackendError
 from rnla_neuro.resources import cache_dir
-from rnla_neuro_backends.brian2_model.importing import VERSION
-from rnla_neuro_backends.brian2_program.objects import template_stamp
+from rnla_neuro_backends.brian2_program.texts import template_stamp
 from rnla_neuro_backends.explicit.kernel import Kernel
 from rnla_neuro_backends.moving_equilibrium.compiler import compiler_identity, find_compiler
 
@@ -100,7 +101,7 @@ def program_key(kernel: Kernel, compiler: str, kind: str) -> str:
         "precision": kernel.settings.precision,
         "flags": list(kernel.flags),
         "compiler": [compiler, compiler_identity(compiler)],
-        "brian2": VERSION,
+        "brian2": version("brian2"),
         "templates": template_stamp(),
     }
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
@@ -154,7 +155,7 @@ def _build(kernel: Kernel, write: Writer, tools: Toolchain, folder: Path) -> Pro
             "sha256": _sha256(work / BINARY),
             "arrays": [asdict(array) for array in kernel.arrays],
             "flags": list(kernel.flags),
-            "brian2": VERSION,
+            "brian2": version("brian2"),
         }
         (work / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
         _publish(work, folder)

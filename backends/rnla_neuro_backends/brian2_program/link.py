@@ -28,11 +28,11 @@ import numpy.typing as npt
 
 from rnla_neuro.errors import BackendError
 
-MAGIC, PROTOCOL = 0x414C4E52, 1
+MAGIC, PROTOCOL = 0x414C4E52, 2
 HELLO, ADVANCE, EXCHANGE, END, QUIT = 1, 2, 3, 4, 5
 _HEADER, _ITEM, _COUNTS = struct.Struct("=IIQQ"), struct.Struct("=IIQ"), struct.Struct("=II")
-_PADDING = tuple(b"\0" * k for k in range(8))
 _MAX_PATH = 100  # bytes; a Unix socket's path may have 104 (macOS) or 108 (Linux), with the final zero
+_KEPT = 64  # layouts of messages that are kept
 _POLL = 0.5  # seconds after which a wait looks whether it should go on
 START_TIMEOUT, GRACE = 60.0, 10.0
 
@@ -68,6 +68,7 @@ class ProgramLink:
         self._key, self._logs, self.timeout = key, logs, timeout
         self._numbers = {name: (k, dtype) for k, (name, dtype) in enumerate(arrays.items())}
         self._layouts: dict[int, _Layout] = {}
+        self._heads: dict[tuple[object, ...], _Head] = {}
         self._sequence, self._blocks = 0, 0
         self._failure: str | None = None
         self._owner = os.getpid()
@@ -165,8 +166,7 @@ class ProgramLink:
         layout = self._layout(wanted)
         answer = bytearray(layout.size)
         self._converse(self._message(command, given, layout), answer, timeout)
-        size = layout.size - _HEADER.size
-        if _HEADER.unpack_from(answer) != (MAGIC, command, self._sequence, size):
+        if _HEADER.unpack_from(answer) != (MAGIC, command, self._sequence, layout.size - _HEADER.size):
             self._fail("gave an answer to another question")
         return {name: np.frombuffer(answer, *where) for name, where in layout.places}
 
@@ -182,18 +182,26 @@ class ProgramLink:
             places.append((name, (dtype, count, at)))
             at += (count * dtype.itemsize + 7) // 8 * 8
         layout = _Layout(wanted, b"".join(items), places, at)
-        if len(self._layouts) < 16:
-            self._layouts[id(wanted)] = layout
+        if len(self._layouts) >= _KEPT:
+            self._layouts.clear()
+        self._layouts[id(wanted)] = layout
         return layout
 
     def _message(self, command: int, given: Arrays, layout: _Layout) -> bytes:
-        parts = [b"", _COUNTS.pack(len(given), len(layout.places)), layout.items]
-        for name, values in given.items():
-            number, dtype = self._numbers[name]
-            raw = values.tobytes() if values.dtype == dtype else values.astype(dtype).tobytes()
-            parts += (_ITEM.pack(number, 0, values.size), raw, _PADDING[-len(raw) % 8])
+        """Lay out a message; what is the same in messages of the same lengths is made once."""
+        key = (command, id(layout), *given, *[values.size for values in given.values()])
+        head = self._heads.get(key)
+        if head is None:
+            head = _Head.of(given, self._numbers, layout)
+            if len(self._heads) >= _KEPT:
+                self._heads.clear()
+            self._heads[key] = head
         self._sequence += 1
-        parts[0] = _HEADER.pack(MAGIC, command, self._sequence, sum(map(len, parts)))
+        parts: list[Any] = [_HEADER.pack(MAGIC, command, self._sequence, head.size), head.text]
+        for values, dtype, padding in zip(given.values(), head.dtypes, head.padding, strict=True):
+            parts.append(np.ascontiguousarray(values, dtype))
+            if padding:
+                parts.append(padding)
         return b"".join(parts)
 
     def _converse(self, message: bytes, answer: bytearray, timeout: float) -> None:
@@ -348,6 +356,30 @@ class _Layout:
     items: bytes
     places: list[tuple[str, tuple[np.dtype[Any], int, int]]]
     size: int
+
+
+@dataclass(frozen=True)
+class _Head:
+    """What comes before the elements of the arrays in a message, and what comes after each."""
+
+    text: bytes
+    dtypes: list[np.dtype[Any]]
+    padding: list[bytes]
+    size: int
+    layout: _Layout  # kept alive, since it is looked up by its identity
+
+    @classmethod
+    def of(cls, given: Arrays, numbers: Mapping[str, tuple[int, np.dtype[Any]]], layout: _Layout) -> _Head:
+        items, dtypes, padding = [], [], []
+        size = _COUNTS.size + len(layout.items)
+        for name, values in given.items():
+            number, dtype = numbers[name]
+            items.append(_ITEM.pack(number, 0, values.size))
+            dtypes.append(dtype)
+            padding.append(b"\0" * (-values.size * dtype.itemsize % 8))
+            size += _ITEM.size + values.size * dtype.itemsize + len(padding[-1])
+        text = _COUNTS.pack(len(layout.places), len(given)) + layout.items + b"".join(items)
+        return cls(text, dtypes, padding, size, layout)
 
 
 class _Rest:

@@ -7,11 +7,8 @@ deriving its templaters in place, which adds names and changes none.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -25,22 +22,10 @@ from brian2.core.variables import Variables
 from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.groups.group import CodeRunner, Group
 
+from rnla_neuro_backends.brian2_program.texts import TEMPLATES
 from rnla_neuro_backends.explicit.kernel import Kernel
 
-TEMPLATES = Path(__file__).with_name("templates")
 EXCHANGE, DUE = "exchange", "rnla_block_is_due"
-
-
-def hash_text(text: str) -> str:
-    """Return a short hash."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-@lru_cache
-def template_stamp() -> str:
-    """Return a hash of this package's templates: what they generate changes when they do."""
-    texts = [path.read_bytes() for path in sorted(TEMPLATES.iterdir()) if path.is_file()]
-    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:16]
 
 
 def register_templates() -> None:

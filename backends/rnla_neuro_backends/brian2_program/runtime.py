@@ -10,8 +10,9 @@ from rnla_neuro.errors import BackendError
 from rnla_neuro.resources import cache_dir
 from rnla_neuro_backends.brian2_program.base import KernelEngine
 from rnla_neuro_backends.brian2_program.isolation import isolated, runtime_device
-from rnla_neuro_backends.brian2_program.objects import DUE, KernelGroup, block_clock, hash_text
+from rnla_neuro_backends.brian2_program.objects import DUE, KernelGroup, block_clock
 from rnla_neuro_backends.brian2_program.project import preferences
+from rnla_neuro_backends.brian2_program.texts import hash_text
 from rnla_neuro_backends.explicit.kernel import Arrays, Kernel
 from rnla_neuro_backends.moving_equilibrium.compiler import compiler_identity, find_compiler
 

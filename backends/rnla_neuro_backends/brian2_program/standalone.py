@@ -8,8 +8,14 @@ from pathlib import Path
 from rnla_neuro_backends.brian2_program.base import KernelEngine
 from rnla_neuro_backends.brian2_program.build import Program, find_or_build, programs_dir
 from rnla_neuro_backends.brian2_program.link import ProgramLink
-from rnla_neuro_backends.brian2_program.project import write_project
 from rnla_neuro_backends.explicit.kernel import Arrays, Kernel
+
+
+def write_project(kernel: Kernel, folder: Path) -> None:
+    """Write the project of a kernel's program; imports Brian2."""
+    from rnla_neuro_backends.brian2_program import project
+
+    project.write_project(kernel, folder)
 
 
 class StandaloneEngine(KernelEngine):

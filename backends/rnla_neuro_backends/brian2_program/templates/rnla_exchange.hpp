@@ -4,9 +4,9 @@
 // tick it answers the last message with what was wanted of the block, and waits for the next one:
 //
 //   header   magic 'RNLA' (uint32), command (uint32), sequence (uint64), bytes after the header (uint64)
-//   body     number of arrays given, number wanted (uint32 each);
-//            wanted: index of the array, 0 (uint32 each), number of elements (uint64);
-//            given: the same, then the elements, each array padded to 8 bytes
+//   body     number of arrays wanted, number given (uint32 each);
+//            for each wanted, then each given: index of the array, 0 (uint32 each), number of elements (uint64);
+//            the elements of those given, each array padded to 8 bytes
 //   answer   a header with the same command and sequence, then the wanted arrays, each padded to 8 bytes
 //
 // `advance` is answered after the block, `exchange` at once; `end` lets the program finish, `quit` too, but
@@ -34,7 +34,7 @@
 
 namespace rnla_link {
 
-constexpr std::uint32_t MAGIC = 0x414c4e52u, PROTOCOL = 1;
+constexpr std::uint32_t MAGIC = 0x414c4e52u, PROTOCOL = 2;
 constexpr int FAILED = 3;
 enum Command : std::uint32_t { HELLO = 1, ADVANCE = 2, EXCHANGE = 3, END = 4, QUIT = 5 };
 
@@ -104,7 +104,7 @@ class Link {
 
   private:
     std::vector<Array> arrays_;
-    std::vector<Item> wanted_;
+    std::vector<Item> wanted_, given_;
     std::vector<char> in_ = std::vector<char>(1 << 16), out_;
     Header header_{};
     std::uint64_t sequence_ = 0;
@@ -192,30 +192,32 @@ class Link {
             std::memcpy(into, from, bytes);
             from += bytes;
         };
-        std::uint32_t given = 0, wanted = 0;
-        take(&given, sizeof given);
+        std::uint32_t wanted = 0, given = 0;
         take(&wanted, sizeof wanted);
-        wanted_.resize(wanted);
-        for (Item& item : wanted_) {
-            take(&item, sizeof item);
-            find(item);
-        }
-        for (; given > 0; --given) {
-            Item item;
-            take(&item, sizeof item);
-            const Array& array = find(item);
-            take(array.data, item.count * array.item);
+        take(&given, sizeof given);
+        const auto items = [&](std::vector<Item>& into, std::uint32_t count) {
+            into.resize(count);
+            for (Item& item : into) {
+                take(&item, sizeof item);
+                find(item);
+            }
+        };
+        items(wanted_, wanted);
+        items(given_, given);
+        for (const Item& item : given_) {
+            const Array& array = arrays_[item.array];
+            const std::size_t bytes = item.count * array.item;
             char padding[8];
-            take(padding, padded(item.count * array.item) - item.count * array.item);
+            take(array.data, bytes);
+            take(padding, padded(bytes) - bytes);
             if (store) store(array, item.count);
         }
     }
 
-    const Array& find(const Item& item) const {
+    void find(const Item& item) const {
         if (item.array >= arrays_.size()) fail("a message names an array that there is not");
         const Array& array = arrays_[item.array];
         if (item.count > array.size) fail(std::string("a message has more elements than the array ") + array.name);
-        return array;
     }
 
     void answer() {

@@ -1,0 +1,112 @@
+"""What stands beside a generated project for whoever reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rnla_neuro.errors import BackendError
+from rnla_neuro_backends.brian2_program.build import Writer
+from rnla_neuro_backends.explicit.kernel import Kernel
+
+_README = """# {title}
+
+A program that rnla_neuro generated with Brian2's C++ standalone mode: {agents} agent(s) of a network {sizes},
+{precision}. The model file is `model.toml`; its parameters, the weights and the seeds are *not* compiled in.
+
+| file | what it is |
+|---|---|
+| `code_objects/{kernel}` | the network: one block (the time between two decisions) of all agents |
+| `code_objects/{link}` | the exchange with the environment's process, before each block |
+| `main.cpp`, `network.cpp`, `objects.cpp`, `run.cpp` | Brian2's: arrays, clock, main loop |
+| `makefile` | `make` builds `{binary}`, with these flags: `{flags}` |
+
+## How it runs
+
+The clock ticks once a block. At each tick the program sends what the last block gave to the process that runs
+the environment, and waits for the inputs of the next. It connects to the Unix socket whose path is in the
+environment variable `RNLA_SOCKET`; the messages are described at the top of `code_objects/{link}`. Without a
+socket it ends with exit code 3 and says why. rnla_neuro starts it by itself:
+
+    rnla run … --backend {backend}
+
+Every state array can also be given on the command line, as a number for all of its elements or as a file
+of raw numbers, before the first message arrives (Brian2's `run_args`):
+
+    ./{binary} --results_dir results/ rnla.w=weights.bin
+
+If the run is ended with `end`, Brian2 writes the last value of every array into the results folder.
+
+## Arrays
+
+{arrays}
+
+Weights and traces have padded rows; `rnla_neuro_backends.explicit.layout` lays them out.
+"""
+
+
+def leave_project(
+    kernel: Kernel, model_text: str, folder: Path, write: Writer, backend: str, title: str
+) -> tuple[tuple[str, str], ...]:
+    """Write a kernel's project for reading: sources, makefile, the model, and a README.
+
+    Args:
+        kernel: The generated kernel.
+        model_text: The model file.
+        folder: An empty folder.
+        write: Writes sources and makefile.
+        backend: Name of the backend that runs such a project.
+        title: Heading of the README.
+
+    Returns:
+        File and what it is, for the user to read.
+
+    Raises:
+        BackendError: The folder cannot be written.
+    """
+    try:
+        write(kernel, folder)
+        write_readme(kernel, model_text, folder, backend, title)
+    except OSError as error:
+        raise BackendError(f"the project cannot be written to {folder}: {error.strerror or error}") from error
+    kernel_file, link_file = _sources(folder)
+    return (
+        ("README.md", "how it runs, and its arrays"),
+        ("model.toml", "the model file, with the parameters that were chosen"),
+        (f"code_objects/{kernel_file}", "the network: a block of all agents"),
+        (f"code_objects/{link_file}", "the exchange with the environment's process"),
+        ("main.cpp", "Brian2's main loop"),
+        ("makefile", "make builds it"),
+    )
+
+
+def _sources(folder: Path) -> tuple[str, str]:
+    """Names of the files of the kernel and of the exchange."""
+    names = sorted(path.name for path in folder.glob("code_objects/*.c*"))
+    return next(name for name in names if "kernel" in name), next(name for name in names if "link" in name)
+
+
+def write_readme(kernel: Kernel, model_text: str, folder: Path, backend: str, title: str) -> None:
+    """Write ``README.md`` and ``model.toml`` beside a project."""
+    kernel_file, link_file = _sources(folder)
+    about: dict[str, Any] = {
+        "title": title,
+        "backend": backend,
+        "agents": kernel.settings.n_agents,
+        "sizes": "-".join(map(str, kernel.settings.sizes)),
+        "precision": kernel.settings.precision,
+        "kernel": kernel_file,
+        "link": link_file,
+        "binary": "main",
+        "flags": " ".join(kernel.flags),
+        "arrays": _table(kernel),
+    }
+    (folder / "README.md").write_text(_README.format(**about))
+    (folder / "model.toml").write_text(model_text)
+
+
+def _table(kernel: Kernel) -> str:
+    rows = ["| number | name | type | elements | role |", "|---|---|---|---|---|"]
+    for k, array in enumerate(kernel.arrays):
+        rows.append(f"| {k} | `{array.name}` | {kernel.dtype(array)} | {array.size} | {array.role} |")
+    return "\n".join(rows)
