@@ -6,8 +6,10 @@ import importlib
 import importlib.util
 import pkgutil
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from rnla_neuro.errors import BackendError, unknown
@@ -30,6 +32,31 @@ class Capabilities:
     kinds: tuple[str, ...]
     precisions: tuple[str, ...]
     options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Description:
+    """How a backend would run a network; what ``rnla check`` prints.
+
+    Attributes:
+        road: Which way it takes, in words.
+        recognised: Name and text of each part that it runs with code made for it.
+        fallbacks: Name of each part that it runs in a general, slower way, and why.
+        notes: Name and text of what else is worth knowing, such as how stable a step is.
+        memory: Bytes by what they hold, all agents together.
+        memory_where: Whose memory that is, such as ``GPU``.
+        seconds: Estimated seconds of a decision, all agents together; None: no estimate.
+        basis: What the estimate rests on, or why there is none.
+    """
+
+    road: str
+    recognised: tuple[tuple[str, str], ...] = ()
+    fallbacks: tuple[tuple[str, str], ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+    memory: Mapping[str, int] = field(default_factory=dict)
+    memory_where: str = ""
+    seconds: float | None = None
+    basis: str = ""
 
 
 class Backend(ABC):
@@ -62,6 +89,31 @@ class Backend(ABC):
     @abstractmethod
     def build(self, network: NetworkSpec, **options: Any) -> Simulation:
         """Build a simulation of a network."""
+
+    def missing(self) -> str:
+        """Say in a few words what this machine lacks for the backend; empty: nothing. Imports nothing heavy."""
+        return ""
+
+    def describe(self, network: NetworkSpec) -> Description | None:
+        """Say how the backend would run a network, without running it; None: it has nothing to say.
+
+        Raises:
+            BackendError: It cannot run the network.
+        """
+        return None
+
+    def leave_project(self, network: NetworkSpec, folder: Path) -> tuple[tuple[str, str], ...]:
+        """Write the sources of the program that would run a network into an empty folder.
+
+        Returns:
+            File (or command) and what it is, for the user to read.
+
+        Raises:
+            BackendError: The backend has no program to leave, or cannot write this one.
+        """
+        raise BackendError(
+            f"backend {self.name!r} makes no program that could be left for reading; brian2_cpp and brian2_cuda do"
+        )
 
 
 def available_backends() -> list[str]:

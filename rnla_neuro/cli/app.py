@@ -24,6 +24,7 @@ COMMANDS = {
     "run": "learn a task, watch it, and keep it in a run folder",
     "list": "list models, tasks and backends",
     "check": "check a model file, and say what was proven of it",
+    "compile": "leave the program of a network in a folder, for reading",
     "show": "show runs: a table, and a picture of the learning curves",
     "align": "compare self-nudging with the exact policy gradient, layer by layer",
 }

@@ -56,6 +56,9 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
     "--seeds", cls=Option, type=values.Text("SEEDS", values.seeds), default="10",
     help="whose initial weights are looked at, as in 'rnla run'",
 )  # fmt: skip
+@click.option(
+    "--precision", cls=Option, metavar="TYPE", default="float64", help="float64 or float32, for memory and time"
+)
 @click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
 def command(
     model: str,
@@ -65,62 +68,58 @@ def command(
     hidden: tuple[int, ...] | None,
     reward_delay: str,
     seeds: tuple[int, ...],
+    precision: str,
     as_json: bool,
 ) -> None:
     """Check."""
     overrides = values.assignments(settings)
-    from rnla_neuro.cli import screen
+    from rnla_neuro.cli import engines, networks, screen
 
     with screen.only_json_on_stdout(as_json):
         from rnla_neuro.backend import get_backend
-        from rnla_neuro.channels import REWARD, parse_delays
-        from rnla_neuro.network import NetworkSpec
-        from rnla_neuro.spec.loader import load_model
 
         engine = get_backend(backend)  # a wrong name is told before anything is computed
-        delay = parse_delays(reward_delay)[REWARD]
-        loaded = load_model(model, overrides)
-        n_in, chosen, n_out = _sizes(task, hidden, loaded.trial.duration)
-        network = NetworkSpec(loaded, (n_in, *chosen, n_out), seeds, delay=delay)
+        network = networks.build(
+            model, overrides, task, hidden, seeds, reward_delay=reward_delay, precision=precision
+        )
         engine.check(network, {})
-        proven = _proven(network.form)
-        start = _start(network)
+        refusal = engines.why_not_proven(network)
+        start = _start(network) if refusal is None else None
+        run = engine.describe(network)
+        if refusal is not None and run is None:
+            raise refusal
+        proven = _proven(network.form) if refusal is None else []
     if as_json:
         about = {
-            "model": loaded.name,
-            "file": str(loaded.path),
+            "model": network.model.name,
+            "file": str(network.model.path),
             "backend": backend,
             "sizes": list(network.sizes),
+            "precision": precision,
+            "proven": [{"name": name.strip(), "text": text} for name, text in proven],
+            "not_proven": None if refusal is None else str(refusal),
+            "start": start,
+            "engine": None if run is None else engines.as_json(run, network, task),
         }
-        screen.print_json(
-            {
-                **about,
-                "proven": [{"name": name.strip(), "text": text} for name, text in proven],
-                "start": start,
-            }
-        )
+        screen.print_json(about)
         return
     ok = click.style("ok", fg="green", bold=True)
-    click.echo(f"{click.style(loaded.name, bold=True)}  {loaded.summary}")
-    click.echo(f"{ok}  {loaded.path}: complete; names, roles and units agree")
-    click.echo(f"{ok}  {backend} can run it; proven of its equations: u = W r̄ + ē(u) + ξ̄ on the trajectory")
-    for name, text in proven:
-        click.echo(f"      {click.style(name.ljust(22), fg='cyan')} {text}")
-    click.echo(
-        f"{ok}  a network {'-'.join(map(str, network.sizes))} is well-posed with the weights it starts with"
-    )
-    for name, text in _start_words(start, network):
-        click.echo(f"      {click.style(name.ljust(22), fg='cyan')} {text}")
-
-
-def _sizes(task: str, hidden: tuple[int, ...] | None, duration: float) -> tuple[int, tuple[int, ...], int]:
-    """Return inputs, hidden sizes and actions of a task."""
-    from rnla_neuro.bridge import EnvironmentBridge
-    from rnla_neuro.tasks.catalogue import get
-
-    about = get(task)
-    with EnvironmentBridge(about, 1, [1], trial_duration=duration, decision_time=duration) as bridge:
-        return bridge.n_in, about.hidden if hidden is None else hidden, bridge.n_actions
+    click.echo(f"{click.style(network.model.name, bold=True)}  {network.model.summary}")
+    click.echo(f"{ok}  {network.model.path}: complete; names, roles and units agree")
+    if refusal is None:
+        rest = "proven of its equations: u = W r̄ + ē(u) + ξ̄ on the trajectory"
+        click.echo(f"{ok}  {backend} can run it; {rest}")
+        screen.print_rows(proven)
+    else:
+        click.echo(f"{ok}  {backend} can run it, step by step: its equations are not of the proven form")
+        screen.print_rows([("why", str(refusal))])
+    if start is not None:
+        sizes = "-".join(map(str, network.sizes))
+        click.echo(f"{ok}  a network {sizes} is well-posed with the weights it starts with")
+        screen.print_rows(_start_words(start, network))
+    if run is not None:
+        click.echo(f"{ok}  {backend} would run it {run.road}")
+        screen.print_rows(engines.words(run, network, task))
 
 
 def _start(network: NetworkSpec) -> dict[str, Any]:

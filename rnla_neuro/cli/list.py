@@ -91,13 +91,14 @@ def _backends() -> list[dict[str, Any]]:
             backend = get_backend(name)
         except (BackendError, ImportError) as error:
             rows.append(
-                {"name": name, "models": [], "precisions": [], "summary": f"cannot be loaded: {error}"}
+                {"name": name, "here": "no", "models": [], "precisions": [], "summary": f"cannot be loaded: {error}"}
             )
             continue
         can = backend.capabilities
         rows.append(
             {
                 "name": name,
+                "here": backend.missing() or "yes",
                 "models": [*can.kinds],
                 "precisions": [*can.precisions],
                 "summary": backend.summary,

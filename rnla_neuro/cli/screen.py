@@ -64,6 +64,14 @@ def number(value: float | None, digits: int = 4) -> str:
     )
 
 
+def print_rows(rows: Iterable[tuple[str, str]], width: int = 22) -> None:
+    """Write names and texts, indented, each pair on a line."""
+    import click
+
+    for name, text in rows:
+        click.echo(f"      {click.style(name.ljust(width), fg='cyan')} {text}")
+
+
 def print_json(about: Mapping[str, Any]) -> None:
     """Write one JSON object to standard output."""
     import click

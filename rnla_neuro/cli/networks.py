@@ -1,0 +1,31 @@
+"""The network that the options of a command describe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rnla_neuro.bridge import EnvironmentBridge
+from rnla_neuro.channels import REWARD, parse_delays
+from rnla_neuro.network import NetworkSpec
+from rnla_neuro.spec.loader import load_model
+from rnla_neuro.tasks.catalogue import get
+
+
+def build(
+    model: str,
+    overrides: Mapping[str, str],
+    task: str,
+    hidden: tuple[int, ...] | None,
+    seeds: tuple[int, ...],
+    *,
+    reward_delay: str = "none",
+    precision: str = "float64",
+) -> NetworkSpec:
+    """Return the network of a model for a task."""
+    delay = parse_delays(reward_delay)[REWARD]
+    loaded = load_model(model, dict(overrides))
+    about = get(task)
+    duration = loaded.trial.duration
+    with EnvironmentBridge(about, 1, [1], trial_duration=duration, decision_time=duration) as bridge:
+        sizes = (bridge.n_in, *(about.hidden if hidden is None else hidden), bridge.n_actions)
+    return NetworkSpec(loaded, sizes, seeds, precision, delay=delay)
