@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from rnla_neuro.backend import Backend, Capabilities
+from rnla_neuro.backend import Backend, Capabilities, Description
 from rnla_neuro.errors import BackendError, ConfigError, unknown
 from rnla_neuro.network import NetworkSpec
-from rnla_neuro_backends.brian2_program.build import find_or_build
-from rnla_neuro_backends.brian2_program.readme import leave_project, write_readme
-from rnla_neuro_backends.brian2_program.standalone import StandaloneEngine, write_project
-from rnla_neuro_backends.explicit.kernel import Kernel, make_kernel
-from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
+from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler
+
+if TYPE_CHECKING:  # Brian2 takes a second to import, and 'rnla list' needs none of it
+    from rnla_neuro_backends.explicit.kernel import Kernel
+    from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 
 ROADS = ("auto", "fused")
 
@@ -57,6 +57,9 @@ class Brian2CppBackend(Backend):
             BackendError: The model is not proven, or the program cannot be built or started.
             ConfigError: An option has a value that is not allowed.
         """
+        from rnla_neuro_backends.brian2_program.standalone import StandaloneEngine
+        from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
+
         self.check(network, options)
         kernel = _kernel(network, road)
         results = None if directory is None else self._leave(kernel, network, Path(directory))
@@ -67,14 +70,46 @@ class Brian2CppBackend(Backend):
             engine.close()
             raise
 
+    def missing(self) -> str:
+        """Say what there is not; see `Backend.missing`."""
+        absent = [] if find_compiler() else ["C++ compiler"]
+        absent += [] if shutil.which("make") or shutil.which("gmake") else ["make"]
+        return f"no {' and no '.join(absent)}" if absent else ""
+
+    def describe(self, network: NetworkSpec) -> Description:
+        """Say how the network would be run; see `Backend.describe`."""
+        from rnla_neuro_backends.explicit.report import describe
+
+        kernel = _kernel(network, "auto")
+
+        def ready() -> ExplicitSimulation | None:
+            from rnla_neuro_backends.brian2_program.build import find_built
+
+            return None if find_built(kernel) is None else self.build(network)
+
+        return describe(
+            network,
+            "as one compiled program (C++), by the fused kernel",
+            ready=ready,
+            ready_is="the compiled program from the cache",
+            no_time=self.missing(),
+        )
+
     def leave_project(self, network: NetworkSpec, folder: Path) -> tuple[tuple[str, str], ...]:
         """Write the program's project into an empty folder, without compiling it; see `Backend.leave_project`."""
+        from rnla_neuro_backends.brian2_program.readme import leave_project
+        from rnla_neuro_backends.brian2_program.standalone import write_project
+
         return leave_project(
             _kernel(network, "auto"), network.model.text, folder, write_project, self.name, _title(network)
         )
 
     def _leave(self, kernel: Kernel, network: NetworkSpec, directory: Path) -> Path:
         """Copy the built project into a folder; return the folder for its results."""
+        from rnla_neuro_backends.brian2_program.build import find_or_build
+        from rnla_neuro_backends.brian2_program.readme import write_readme
+        from rnla_neuro_backends.brian2_program.standalone import write_project
+
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise ConfigError(f"directory {directory} is not an empty folder: name a new one")
         program = find_or_build(kernel, write_project)
@@ -96,6 +131,8 @@ def _kernel(network: NetworkSpec, road: str) -> Kernel:
         )
     if road not in ROADS:
         raise ConfigError(unknown("road", road, ROADS))
+    from rnla_neuro_backends.explicit.kernel import make_kernel
+
     try:
         return make_kernel(network)
     except BackendError as error:

@@ -29,13 +29,14 @@ def words(run: Description, network: NetworkSpec, task: str) -> list[tuple[str, 
         where = f" of {run.memory_where} memory" if run.memory_where else ""
         parts = ", ".join(f"{name} {size(amount / agents)}" for name, amount in run.memory.items())
         rows.append(("memory of an agent", f"{size(total / agents)}: {parts}"))
-        rows.append((f"  of all {agents}", f"{size(total)}{where}"))
+        rows.append(("  in all", f"{size(total)}{where}, {agents} agent{'s' * (agents > 1)}"))
     if run.seconds is None:
         rows.append(("time", f"no estimate: {run.basis}"))
         return rows
     iterations = get(task).iterations
     each, every = duration(run.seconds), duration(run.seconds * iterations)
-    rows.append(("time, an estimate", f"{each} a decision of all {len(network.seeds)} agents, without the environment"))
+    whose = "" if len(network.seeds) == 1 else f" of all {len(network.seeds)} agents"
+    rows.append(("time, an estimate", f"{each} a decision{whose}, without the environment"))
     rows.append(("  in all", f"{every} for the {iterations:,} decisions of {task}"))
     rows.append(("  from", run.basis))
     return rows

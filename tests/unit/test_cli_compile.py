@@ -111,7 +111,7 @@ def test_check_says_what_the_backend_says(rnla):
     for text in (
         "chatty would run it fused", "all to all", "falls back: pulse", "weights change at every step",
         "every mode decays", "memory of an agent", "1.0 MiB: weights 768.0 KiB, traces 256.0 KiB",
-        "of all 4", "4.0 MiB of GPU memory", "time, an estimate", "200 µs a decision of all 4 agents",
+        "4.0 MiB of GPU memory, 4 agents", "time, an estimate", "200 µs a decision of all 4 agents",
         "10 s for the 50,000 decisions of digits", "10 decisions of the compiled program",
     ):  # fmt: skip
         assert text in out, text

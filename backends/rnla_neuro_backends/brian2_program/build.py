@@ -134,6 +134,12 @@ def find_or_build(kernel: Kernel, write: Writer, kind: str = "fused") -> Program
         ) from error
 
 
+def find_built(kernel: Kernel, kind: str = "fused") -> Program | None:
+    """Return the program of a kernel if it has been built before; see `find_or_build`."""
+    tools = find_toolchain()
+    return load_program(programs_dir() / program_key(kernel, tools.compiler, kind))
+
+
 def load_program(folder: Path) -> Program | None:
     """Return the program in a folder if it is there and whole."""
     try:

@@ -7,9 +7,10 @@ where neurons tie. It is stable where no mode grows from step to step; see `line
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from rnla_neuro.spec.form import EquilibriumForm, Prospective
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.explicit.form import explicit_form
 from rnla_neuro_backends.explicit.linearised import Chain, FloatArray, Functions, Linearised, step_radius
+
+Weights = Sequence[npt.NDArray[Any]]
 
 _INPUTS = (0.0, 1.0, 3.0)  # scales of the random inputs; 0 is no input
 _AGENTS = 2  # how many are looked at closely, those with the largest weights first
@@ -51,7 +54,7 @@ class Stability:
     beta_factor: float = 1.0
 
 
-def refuse_unstable(network: NetworkSpec, weights: list[npt.NDArray[np.floating]]) -> Stability:
+def refuse_unstable(network: NetworkSpec, weights: Weights) -> Stability:
     """Judge the explicit form of a network, and raise if some mode grows.
 
     Args:
@@ -69,9 +72,7 @@ def refuse_unstable(network: NetworkSpec, weights: list[npt.NDArray[np.floating]
     return found
 
 
-def stability(
-    form: EquilibriumForm, rate: Prospective, weights: list[npt.NDArray[np.floating]], dt: float
-) -> Stability:
+def stability(form: EquilibriumForm, rate: Prospective, weights: Weights, dt: float) -> Stability:
     """Return how stable a step is, and the place where its errors act on themselves most.
 
     Args:
@@ -128,7 +129,7 @@ def _slowest(form: EquilibriumForm, dt: float) -> Stability:
     return Stability(float(radius), where, dt / tau, longest_dt=2 * tau)
 
 
-def _strongest(functions: Functions, weights: list[npt.NDArray[np.floating]]) -> list[int]:
+def _strongest(functions: Functions, weights: Weights) -> list[int]:
     """Return the agents whose errors act on themselves most, where there is no input."""
     agents, _, columns = weights[0].shape
     rate = np.broadcast_to(functions.encode(0.0), (agents, columns - 1))

@@ -1,0 +1,119 @@
+"""What `rnla check` says of the explicit form: it follows the model and the network, and its figures add up."""
+
+from __future__ import annotations
+
+import pytest
+
+from rnla_neuro.backend import Description
+from rnla_neuro.errors import BackendError, ConvergenceError
+from rnla_neuro.network import NetworkSpec
+from rnla_neuro.resources import models_dir
+from rnla_neuro.spec.loader import load_model, parse_model
+from rnla_neuro_backends.explicit import timing
+from rnla_neuro_backends.explicit.kernel import make_kernel
+from rnla_neuro_backends.explicit.report import describe, describe_plain
+from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
+
+
+def network(name: str = "rate_nla", sizes=(6, 5, 3), seeds=(1,), precision="float64", **overrides: str) -> NetworkSpec:
+    return NetworkSpec(load_model(name, overrides), sizes, seeds, precision)
+
+
+def said(name: str, **options: str) -> Description:
+    return describe(network(name, **options), "fused", no_time="not asked for")
+
+
+def texts(rows) -> str:
+    return "\n".join(f"{name}: {text}" for name, text in rows)
+
+
+def test_parts_follow_the_model():
+    plain = said("rate_nla")
+    assert plain.fallbacks == ()
+    for text in ("a second product while voltages move", "p: softmax(g*u)", "the largest subtracted",
+                 "held for a trial", "while the gate is open", "change at events of reward"):  # fmt: skip
+        assert text in texts(plain.recognised), text
+    pulse = said("rate_nla_pulse")
+    assert "flow while a pulse of reward lasts" in texts(pulse.recognised)
+    assert [name for name, _ in pulse.fallbacks] == ["pulse of reward"]
+    poster = said("rate_nla_poster")
+    assert "group total: sum(" in texts(poster.recognised)
+    assert "a current in time" in texts(poster.recognised)
+    assert "no gate" in texts(poster.fallbacks)
+    assert "a process in time" in texts(said("rate_nla_ou").recognised)
+
+
+def test_the_difference_form_is_told_apart():
+    path = models_dir() / "rate_nla.toml"
+    text = path.read_text().replace("rbar + phi_prime*(I - u + err)", "rbar + tau_m*(rbar - rbar_prev)/dt")
+    other = describe(NetworkSpec(parse_model(text, path), (6, 5, 3), (1,)), "fused", no_time="no")
+    assert "without a second product" in texts(other.recognised)
+
+
+def test_what_is_not_proven_or_not_stable_is_refused():
+    path = models_dir() / "rate_nla.toml"
+    text = path.read_text().replace("I - u + err)/tau_m : 1", "I - u + 2*err)/tau_m : 1", 1)
+    other = NetworkSpec(parse_model(text, path), (6, 5, 3), (1,))
+    with pytest.raises(BackendError, match=r"term '2\*err'"):
+        describe(other, "fused")
+    plain = describe_plain(other, "step by step", "its reason")
+    assert plain.fallbacks == (("all of it", "its reason"),)
+    assert "not known" in texts(plain.notes)
+    with pytest.raises(ConvergenceError, match="would not be stable"):
+        describe(network(beta="1"), "fused")
+
+
+def test_memory_is_that_of_the_kernels_arrays():
+    for seeds, precision in (((1,), "float64"), ((1, 2, 3), "float64"), ((1, 2, 3), "float32")):
+        spec = network(sizes=(64, 40, 10), seeds=seeds, precision=precision)
+        memory = describe(spec, "fused", no_time="no").memory
+        kernel = make_kernel(spec)
+        assert sum(memory.values()) == sum(a.size * kernel.dtype(a).itemsize for a in kernel.arrays)
+        size = 8 if precision == "float64" else 4
+        synapses = 65 * 40 + 41 * 10
+        assert synapses * len(seeds) * size <= memory["weights"] < 1.25 * synapses * len(seeds) * size
+        assert memory["traces"] >= (65 * 40 + 2 * 41 * 10) * len(seeds) * size
+
+
+def test_work_grows_with_what_it_depends_on():
+    def work(**options):
+        return timing.work_of(make_kernel(network(**options)))
+
+    one = work(sizes=(64, 40, 10))
+    assert work(sizes=(64, 80, 10)).products == pytest.approx(2 * one.products, rel=0.05)
+    assert work(sizes=(64, 40, 10), precision="float32").bytes == pytest.approx(one.bytes / 2)
+    assert work(sizes=(64, 40, 10), dt="0.5ms").values > 1.7 * one.values
+    assert work(name="rate_nla_pulse", sizes=(64, 40, 10)).products > 5 * one.products
+    assert work(sizes=(64, 40, 10), seeds=(1, 2)).products == one.products  # of one agent
+
+
+def test_an_estimate_says_what_it_rests_on():
+    spec = network(sizes=(64, 40, 10), seeds=(1, 2))
+    guess = describe(spec, "fused")
+    assert guess.seconds is not None
+    assert 2e-5 < guess.seconds < 0.05
+    for text in ("million products", "G products/s", "in Python", "not built yet"):
+        assert text in guess.basis
+    wide = describe(network(sizes=(784, 1000, 1000, 10)), "fused")
+    assert wide.seconds is not None
+    assert wide.seconds > 3 * guess.seconds
+
+
+def test_what_is_ready_is_measured_and_closed():
+    closed = []
+
+    class Idle(ExplicitSimulation):
+        def close(self) -> None:
+            closed.append(self.decisions)
+
+    spec = network()
+    found = describe(spec, "fused", ready=lambda: Idle(spec, timing._Nothing(make_kernel(spec))), ready_is="a stub")
+    (count,) = closed
+    assert count >= 3
+    assert found.basis == f"{count} decisions of a stub with random inputs and rewards, just now"
+    assert found.seconds is not None
+
+
+def test_no_estimate_where_there_is_no_device():
+    found = describe(network(), "fused", device="gpu", no_time="there is no GPU here")
+    assert (found.seconds, found.basis, found.memory_where) == (None, "there is no GPU here", "GPU")
