@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
 # isort: split
@@ -235,7 +237,7 @@ class Builder:
         kinds = {name: reduction(text, where)[0] for name, text in self.model.action.group.items()}
         if not kinds:
             return None
-        text = {name: reduction_sums(name, kind) for name, kind in kinds.items()}
+        text = {name: reduction_sums(name, kind, single=self.dtype is np.float32) for name, kind in kinds.items()}
         equations = "\n".join(
             f"{target} = {term} : 1 (summed)" for pairs in text.values() for target, term in pairs.items()
         )

@@ -92,9 +92,15 @@ class Player:
             self._apply(x, noise, events)
             if self.network.at_once:
                 (self.network.jumps.settle if start == "equilibrium" else self.network.jumps.stay)()
-        elif moves or events:
+        elif moves or self._moves_weights(events):
             with self.network.jumps.jump():
                 self._apply(x, noise, events)
+        elif events:
+            self._apply(None, None, events)
+
+    def _moves_weights(self, events: list[tuple[int, float]]) -> bool:
+        """Whether any of the events changes weights at once; a pulse only begins, and nothing jumps."""
+        return any(self.network.jumps.moves_weights(self._channels[channel]) for channel, _ in events)
 
     def _apply(self, x: FloatArray | None, noise: FloatArray | None, events: list[tuple[int, float]]) -> None:
         self.network.jumps.prepare()
@@ -123,9 +129,11 @@ class Player:
         jumps.look()
         decision = np.array(self.network.layers[-1].rnla_decision_[:], dtype=np.float64)
         events = self._events.get(block.n_steps, [])
-        if events:
+        if self._moves_weights(events):
             with jumps.jump():
                 self._apply(None, None, events)
+        elif events:
+            self._apply(None, None, events)
         self._block = None
         jumps.check_finite()
         return decision

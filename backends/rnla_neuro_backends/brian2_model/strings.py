@@ -24,8 +24,8 @@ from rnla_neuro.spec.proof import Scope, derivative, symbol
 
 #: A summed variable or a reduction: layer (0 is the input) and name.
 Node = tuple[int, str]
-#: exp of this is finite, also when summed over a layer; beyond it a softmax is 0 to double precision.
-_LARGEST_EXPONENT = 600
+#: exp of this is finite, also when summed over a layer; beyond it a softmax is 0 to the precision at hand.
+_LARGEST_EXPONENT, _LARGEST_EXPONENT_FLOAT32 = 600, 80
 
 
 @dataclass(frozen=True)
@@ -271,15 +271,15 @@ def _words(line: str) -> list[str]:
     return "".join(c if c.isalnum() or c == "_" else " " for c in line.split("#", 1)[0]).split()
 
 
-def reduction_sums(name: str, kind: str) -> dict[str, str]:
+def reduction_sums(name: str, kind: str, single: bool = False) -> dict[str, str]:
     """The sums over all pairs of action neurons that make a reduction: target variable -> summand.
 
     A softmax is 1/sum_j exp(x_j - x_i), which cannot overflow where it matters; a maximum is the value of
-    the neuron that no other one exceeds (the first of equals).
+    the neuron that no other one exceeds (the first of equals). `single`: in float32.
     """
     x, total, rank = f"rnla_{name}_of", f"rnla_{name}_sum_post", f"rnla_{name}_rank"
     if kind == "softmax":
-        bound = _LARGEST_EXPONENT
+        bound = _LARGEST_EXPONENT_FLOAT32 if single else _LARGEST_EXPONENT
         return {total: f"exp(clip({x}_pre - {x}_post, -{bound}, {bound}))"}
     if kind == "max":
         larger = f"int({x}_pre > {x}_post) + int({x}_pre == {x}_post)*int(i < j)"
