@@ -146,7 +146,8 @@ class Stepper:
         self._clock = network.input.clock
         self._timestep = self._clock.variables["timestep"].get_value()
         self._t = self._clock.variables["t"].get_value()
-        network.run(0 * second)  # prepares everything, and runs nothing
+        with np.errstate(over="ignore"):  # Brian2 compares with 1e50, float32 or not
+            network.run(0 * second)  # prepares everything, and runs nothing
         self._objects = list(network.network.sorted_objects)
 
     def at(self, t: float) -> None:
