@@ -93,8 +93,9 @@ def command(
         screen.print_json(about | {"files": [{"name": name, "text": text} for name, text in found]})
         return
     click.echo(f"{click.style(str(target), bold=True)}  the program of {network.model.name}, {backend}")
+    width = max(len(name) for name, _ in found) + 1
     for name, text in found:
-        click.echo(f"  {click.style(name.ljust(28), fg='cyan')} {text}")
+        click.echo(f"  {click.style(name.ljust(width), fg='cyan')} {text}")
 
 
 def _refuse_content(path: Path) -> None:

@@ -40,14 +40,32 @@ def test_parts_follow_the_model():
     assert "group total: sum(" in texts(poster.recognised)
     assert "a current in time" in texts(poster.recognised)
     assert "no gate" in texts(poster.fallbacks)
-    assert "a process in time" in texts(said("rate_nla_ou").recognised)
 
 
-def test_the_difference_form_is_told_apart():
-    path = models_dir() / "rate_nla.toml"
-    text = path.read_text().replace("rbar + phi_prime*(I - u + err)", "rbar + tau_m*(rbar - rbar_prev)/dt")
-    other = describe(NetworkSpec(parse_model(text, path), (6, 5, 3), (1,)), "fused", no_time="no")
-    assert "without a second product" in texts(other.recognised)
+@pytest.mark.parametrize(
+    ("name", "old", "new", "says"),
+    [
+        (
+            "rate_nla",
+            "rbar + phi_prime*(I - u + err)",
+            "rbar + tau_m*(rbar - rbar_prev)/dt",
+            "without a second product",
+        ),
+        (
+            "rate_nla_ou",
+            "dnoise_bar/dt = (noise - noise_bar)/tau_m : 1",
+            "noise = noise_bar + tau_m*(noise_bar - noise_bar_prev)/dt : 1",
+            "a process in time",
+        ),
+    ],
+)
+def test_other_ways_to_write_it_are_told_apart(name, old, new, says):
+    path = models_dir() / f"{name}.toml"
+    text = path.read_text()
+    assert old in text
+    for content, expected in ((text, False), (text.replace(old, new), True)):
+        spec = NetworkSpec(parse_model(content, path), (6, 5, 3), (1,))
+        assert (says in texts(describe(spec, "fused", no_time="no").recognised)) == expected
 
 
 def test_what_is_not_proven_or_not_stable_is_refused():
