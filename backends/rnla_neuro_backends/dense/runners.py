@@ -60,6 +60,7 @@ class Pass:
         rows: Presynaptic neurons done together.
         simd: Whether the order of the synapses does not matter.
         condition: Whether it runs only for agents for which a condition holds.
+        flush: C++ function that forms traces of an agent before they are used; empty: they are not used.
     """
 
     layout: Layout
@@ -68,6 +69,7 @@ class Pass:
     rows: int
     simd: bool
     condition: bool
+    flush: str = ""
 
     def pragma(self, rows: int) -> str:
         """Return what makes the compiler vectorise the loop over postsynaptic neurons."""
@@ -277,7 +279,15 @@ def make_pass(synapses: Any, blocks: Sequence[Block], namespace: Mapping[str, An
         code["condition"] = f"_event = {runner.condition}"
     needed += [block.name.removeprefix("_sum_") for block in blocks if block.kind in ("pre", "post")]
     simd = _order_free(synapses, code.values(), namespace)
-    plan = Pass(synapses.layout, blocks, synapses.real_type, ROWS if simd else 1, simd, runner.condition is not None)
+    plan = Pass(
+        synapses.layout,
+        blocks,
+        synapses.real_type,
+        ROWS if simd else 1,
+        simd,
+        runner.condition is not None,
+        synapses.flush_before(code.values(), namespace),
+    )
     return create_runner_codeobj(
         group=synapses,
         code=code,

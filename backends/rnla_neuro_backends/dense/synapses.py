@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +28,10 @@ from brian2.groups.neurongroup import check_identifier_pre_post, extract_constan
 from brian2.units.fundamentalunits import fail_for_dimension_mismatch
 
 from rnla_neuro.errors import ConfigError, unknown
+from rnla_neuro_backends.dense.factors import identifiers
 from rnla_neuro_backends.dense.runners import DenseRunner, StateRunner, SumRunner
+from rnla_neuro_backends.dense.trace_runner import OtherStateRunner, TraceRunner
+from rnla_neuro_backends.dense.traces import Finding
 from rnla_neuro_backends.dense.targets import ask_for_simd, register, target_name
 from rnla_neuro_backends.dense.variables import RESERVED, DenseIndexing, Layout, create_variables
 
@@ -61,6 +64,9 @@ class DenseSynapses(Group):  # type: ignore[misc]
         clock: Clock of the integration.
         order: Order of the integration within the slot ``groups``.
         fuse: Do sums and the integration in one pass over the synapses where nothing else stands between.
+        traces: ``at_events`` forms a trace such as ``dE/dt = (-E + f_post*g_pre)/tau`` only when an event, a monitor
+            or a user reads it; `recognised` says which traces are of this kind, and why others are not.
+        buffer_steps: After how many steps traces are formed at the latest.
         codeobj_class: Brian2 target, if not the preferred one.
         name: Name of the object.
 
@@ -88,6 +94,8 @@ class DenseSynapses(Group):  # type: ignore[misc]
         clock: Any = None,
         order: int = 0,
         fuse: bool = True,
+        traces: Literal["every_step", "at_events"] = "every_step",
+        buffer_steps: int = 128,
         codeobj_class: Any = None,
         name: str = "synapses*",
     ) -> None:
@@ -113,12 +121,14 @@ class DenseSynapses(Group):  # type: ignore[misc]
         self.variables.add_auxiliary_variable("_event", dtype=bool)
         self._indices = DenseIndexing(self.layout)
         self._flat: Any = None
-        self.state_updater = StateRunner(self, method, method_options) if self.equations.diff_eq_names else None
+        self.state_updater: StateRunner | None = None
+        self.trace_updater: TraceRunner | None = None
+        self._add_integration(traces, buffer_steps, method, method_options)
         self.summed_updaters: dict[str, SumRunner] = {}
         for equation in summed:
             self.summed_updaters[equation.varname] = self._sum(equation)
         self.event_runners: dict[str, DenseRunner] = {}
-        self.contained_objects.extend([*filter(None, [self.state_updater]), *self.summed_updaters.values()])
+        self.contained_objects.extend(self.summed_updaters.values())
         if len(constant):
             lines = [f"{eq.varname} = {eq.expr}" for eq in constant.ordered]
             self._add_runner("\n".join(lines), "subexpression_update", when="before_start", order=order)
@@ -130,6 +140,27 @@ class DenseSynapses(Group):  # type: ignore[misc]
     def real_type(self) -> str:
         """C type of the float variables."""
         return str(c_data_type(self.real))
+
+    @property
+    def recognised(self) -> list[Finding]:
+        """What was recognised in the equations, and what was not: (what, reason). Known from the first run on."""
+        return [] if self.trace_updater is None else list(self.trace_updater.findings)
+
+    def _add_integration(self, traces: str, steps: int, method: Any, options: Any) -> None:
+        if traces not in ("every_step", "at_events"):
+            raise ConfigError(f"{self.name}: " + unknown("value of traces", traces, ("every_step", "at_events")))
+        if not isinstance(steps, int) or steps < 1:
+            raise ConfigError(f"{self.name}: buffer_steps is {steps!r}; allowed is a whole number from 1")
+        if not self.equations.diff_eq_names:
+            return
+        if traces == "at_events":
+            self.variables.add_auxiliary_variable("_decay", dtype=np.float64)
+            self.trace_updater = TraceRunner(self, steps, method, options)
+            self.state_updater = OtherStateRunner(self, self.trace_updater)
+            self.contained_objects.append(self.trace_updater)
+        else:
+            self.state_updater = StateRunner(self, method, options)
+        self.contained_objects.append(self.state_updater)
 
     def _sum(self, equation: Any) -> SumRunner:
         name = equation.varname
@@ -230,7 +261,27 @@ class DenseSynapses(Group):  # type: ignore[misc]
         return (agents[:, None] * one + np.arange(one)).ravel().astype(np.int32)
 
     def flush_traces(self, name: str | None = None) -> None:
-        """Bring traces up to date (see `traces="at_events"`)."""
+        """Bring traces up to date that are formed at events: those all, or if `name` is one of them."""
+        runner = self.__dict__.get("trace_updater")
+        if runner is not None and (name is None or name in runner.written()):
+            runner.flush()
+
+    def flush_before(self, codes: Iterable[str], namespace: Mapping[str, Any]) -> str:
+        """Return the C++ function that forms the traces if some code uses them, or nothing."""
+        if self.trace_updater is None or not self.trace_updater.active:
+            return ""
+        used = set().union(*(identifiers(code, self.variables) for code in codes))
+        found = self.trace_updater.find(namespace)
+        return self.trace_updater.function if used & set(found) else ""
+
+    def trace_step_done(self, period: int) -> None:
+        """Form the traces if they are due; for the runtime templates."""
+        assert self.trace_updater is not None
+        self.trace_updater.step_done(period)
+
+    def _full_state(self) -> Any:
+        self.flush_traces()
+        return super()._full_state()
 
 
 def _checked(model: Any, name: str) -> Equations:

@@ -7,7 +7,9 @@
 {# ALLOWS_SCALAR_WRITE #}
 {% extends 'common_group.cpp' %}
 {% block extra_headers %}
-{% include 'dense_flush.hpp' %}
+{% if _pass.flush %}
+void {{_pass.flush}}(const int _agent);
+{% endif %}
 {% endblock %}
 {% block maincode %}
     {% set p = _pass %}
@@ -89,6 +91,9 @@
         {% if p.condition %}
         if (!_fires[_agent_idx])
             continue;
+        {% endif %}
+        {% if p.flush %}
+        {{p.flush}}(_agent_idx);
         {% endif %}
         {% for block in p.blocks if block.kind == 'post' %}
         for (int _col = 0; _col < {{layout.n_post}}; _col++)

@@ -20,6 +20,9 @@
     if not _any:
         return
     {% endif %}
+    {% if p.flush %}
+    _owner.flush_traces()
+    {% endif %}
     {{merged(scalar_code, 'condition')|autoindent}}
     {% for side, count, start in (('pre', layout.n_pre, layout.pre_start), ('post', layout.n_post, layout.post_start)) if side in vector_code %}
     for _neuron in range({{layout.n_agents*count}}):
