@@ -69,7 +69,7 @@ class ProgramLink:
         self._numbers = {name: (k, dtype) for k, (name, dtype) in enumerate(arrays.items())}
         self._layouts: dict[int, _Layout] = {}
         self._heads: dict[tuple[object, ...], _Head] = {}
-        self._sequence, self._blocks = 0, 0
+        self._sequence = 0
         self._failure: str | None = None
         self._owner = os.getpid()
         self.folder = _private_folder()
@@ -152,7 +152,6 @@ class ProgramLink:
             BackendError: The program ended, or does not answer; every later call says the same.
             KeyboardInterrupt: Ctrl-C, or whatever else a signal raises: after the answer has come.
         """
-        self._blocks += 1
         return self._exchange(ADVANCE, given, wanted, self.timeout)
 
     def exchange(self, given: Arrays, wanted: Mapping[str, int]) -> dict[str, npt.NDArray[Any]]:
@@ -238,15 +237,17 @@ class ProgramLink:
                 if todo[0].step():
                     todo.pop(0)
                 elif time.monotonic() > deadline:
-                    if raised is not None:
-                        self._fail("was interrupted while it computed a block", raised)
-                    self._fail(f"runs, but has not answered for {timeout:g} s")
+                    if raised is None:
+                        self._fail(f"runs, but has not answered for {timeout:g} s")
+                    break
             except BackendError:
                 raise
             except BaseException as stop:  # noqa: BLE001 - raised below
                 if raised is not None:  # asked for twice: at once
-                    self._fail("was interrupted while it computed a block", stop)
+                    break
                 raised, deadline = stop, time.monotonic() + GRACE
+        if todo:
+            self._give_up("was interrupted while it computed a block")
         if raised is not None:
             raise raised
 
@@ -314,8 +315,12 @@ class ProgramLink:
         if os.getpid() != self._owner:
             raise BackendError("the compiled program belongs to the process that started it, not to a fork of it")
 
-    def _fail(self, what: str, cause: BaseException | None = None) -> NoReturn:
+    def _fail(self, what: str) -> NoReturn:
         """Give the program up, and say what happened to it."""
+        raise BackendError(self._give_up(what))
+
+    def _give_up(self, what: str) -> str:
+        """End the program; return a message, which every later call repeats."""
         process: subprocess.Popen[bytes] = self._held["process"]
         if "socket" in self._held:
             self._held["socket"].close()
@@ -327,13 +332,13 @@ class ProgramLink:
         with suppress(OSError):
             said = self._log.read_text(errors="replace").strip()
         status = f" ({_status(process.returncode)})" if ended else ", and was killed"
-        after = f" after {self._blocks} blocks" if self._blocks else ""
+        after = f" after {self._sequence} messages" if self._sequence else ""
         message = f"the compiled program {what}{after}{status}"
         if said:
             message += f"; its last words: {said[-500:]!r}{self._keep_log(said)}"
         self._failure = message
         self._finalizer()
-        raise BackendError(message) from cause
+        return message
 
     def _keep_log(self, text: str) -> str:
         path = self._logs / f"{self._key[:16]}-{os.getpid()}-{self.pid}.log"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rnla_neuro_backends.brian2_program.isolation import isolated, standalone_de
 from rnla_neuro_backends.brian2_program.objects import KernelGroup, block_clock, program_network
 from rnla_neuro_backends.explicit.kernel import Kernel
 
-_LONG = 1e9  # blocks after which Brian2 would end the run by itself
+LONG = 1e9  # blocks after which Brian2 would end the run by itself
 
 
 def preferences(kernel: Kernel) -> dict[str, Any]:
@@ -34,8 +35,13 @@ def write_project(kernel: Kernel, folder: Path) -> None:
     Raises:
         OSError: The folder cannot be written.
     """
+    _describe(kernel, folder)
+    gc.collect()  # Brian2's objects hold each other; until they are gone, a next program would get other names
+
+
+def _describe(kernel: Kernel, folder: Path) -> None:
     device = standalone_device()
     with isolated(device, preferences(kernel)):
         network = program_network(KernelGroup(kernel, block_clock()))
-        network.run(_LONG * second, namespace={})
+        network.run(LONG * second, namespace={})
         device.build(directory=str(folder), compile=False, run=False, with_output=False)

@@ -70,6 +70,7 @@ def _prepare(kernel: Kernel) -> KernelGroup:
     for attempt in range(2):
         with isolated(runtime_device(), settings):
             group = KernelGroup(kernel, block_clock(), "rnla_block", stamp)
+            group._network = group.id  # it runs without a Network; Brian2 would warn that it was never run
             try:
                 group.runner.before_run({})
             except ImportError as error:
