@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -174,7 +175,7 @@ def test_frozen_hidden_layers_stay(engine: str) -> None:
     network = replace(network_of("rate_nla"), freeze_hidden=True)
     blocks = blocks_of(network)
     found = follow(ENGINES[engine](network), network, blocks)
-    n_hidden = sum(b * (a + 1) for a, b in zip(SIZES[:-2], SIZES[1:-1], strict=True))
+    n_hidden = sum(b * (a + 1) for a, b in pairwise(SIZES[:-1]))
     assert not found["dw"][:, :, :n_hidden].any()
     assert found["dw"][:, :, n_hidden:].any()
     reference = follow(PlainEngine(network), network, blocks)

@@ -7,9 +7,8 @@ alone (the model's strings, the sizes, the precision); values of parameters, wei
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,119 +18,20 @@ from rnla_neuro.network import NetworkSpec
 from rnla_neuro.resources import template_dir
 from rnla_neuro.spec.form import Traces
 from rnla_neuro_backends.explicit.engine import Block, BlockResult
-from rnla_neuro_backends.explicit.form import ExplicitForm, explicit_form
 from rnla_neuro_backends.explicit.layout import Layout
+from rnla_neuro_backends.explicit.settings import DType, KernelArray, KernelSettings, kernel_settings
 from rnla_neuro_backends.explicit.writer import Writer
 from rnla_neuro_backends.moving_equilibrium.codegen import environment
 from rnla_neuro_backends.moving_equilibrium.core import modulator_state
 
 Arrays = dict[str, npt.NDArray[Any]]
-Role = Literal["state", "input", "output", "scratch"]
 MAX_SWEEPS = 500
-_CTYPES = {"double": "double", "int32": "int32_t", "real": "real"}
 _STARTS = {"continue": 0, "equilibrium": 1, "rest": 2}
 _INCLUDES = "\n".join(f"#include <{name}>" for name in ("cmath", "cstdint", "limits", "type_traits"))
 _CPU_ENTRY = """// All agents, one after the other: an agent's weights stay in the cache for a whole block.
 inline void advance(const Arrays& all) {
     for (int agent = 0; agent < [[N_AGENT]]; ++agent) run_agent(all, agent, 0);
 }"""
-
-
-@dataclass(frozen=True)
-class KernelArray:
-    """An array that the kernel touches.
-
-    Attributes:
-        name: Its name in the kernel's call.
-        dtype: ``real`` (the network's precision), ``double`` or ``int32``.
-        size: Number of elements, all agents together.
-        role: ``state`` changes and is kept, ``input`` is given for each block, ``output`` comes back, ``scratch``
-            is working memory.
-        stride: Elements of one agent; 0 for what all agents share.
-    """
-
-    name: str
-    dtype: Literal["real", "double", "int32"]
-    size: int
-    role: Role
-    stride: int = 0
-
-    @property
-    def ctype(self) -> str:
-        """Its C++ type."""
-        return _CTYPES[self.dtype]
-
-
-@dataclass(frozen=True)
-class KernelSettings:
-    """What a kernel is generated for.
-
-    Attributes:
-        form: The recognised model.
-        sizes: Neurons per layer, inputs first.
-        n_agents: Number A of agents.
-        precision: ``float64`` or ``float32``.
-        plastic: Whether each projection learns.
-        dt: Step in seconds.
-        credit: Weight of the credited trial in the eligibility trace.
-        max_steps: Most steps of a block.
-        max_basis: Most input patterns of a block.
-        max_rows: Most noise rows of a block.
-        max_events: Most events of a block, all agents together.
-        capacity: Rank-one contributions that a projection's traces wait for.
-        record: Keep voltages, errors and drives of every step.
-    """
-
-    form: ExplicitForm
-    sizes: tuple[int, ...]
-    n_agents: int
-    precision: str
-    plastic: tuple[bool, ...]
-    dt: float
-    credit: float
-    max_steps: int
-    max_basis: int
-    max_rows: int
-    max_events: int
-    capacity: int
-    record: bool = False
-
-    def traces(self, projection: int) -> Traces:
-        """Return the traces of a projection: the last one has the action layer's."""
-        return self.form.base.action if projection == len(self.sizes) - 2 else self.form.base.hidden
-
-
-def kernel_settings(network: NetworkSpec, *, record: bool = False, max_basis: int = 2) -> KernelSettings:
-    """Return the settings that suit a network and the time course of its trials.
-
-    Args:
-        network: The network.
-        record: Keep voltages, errors and drives of every step.
-        max_basis: Most input patterns of a block; 2 are the trial before and this one.
-
-    Raises:
-        BackendError: The model is not of the form that the kernels run.
-    """
-    form, trial = explicit_form(network.model), network.model.trial
-    steps = max(8, round(trial.duration / trial.dt))
-    gated = all(s.gated for t in (form.base.hidden, form.base.action) for s in t.sources)
-    open_steps = round(trial.gate / trial.dt) if gated else steps
-    agents = len(network.seeds)
-    return KernelSettings(
-        form=form,
-        sizes=network.sizes,
-        n_agents=agents,
-        precision=network.precision,
-        plastic=network.plastic,
-        dt=trial.dt,
-        credit=network.credit,
-        max_steps=steps,
-        max_basis=max_basis,
-        max_rows=steps if form.base.noise_tau is not None else 2,
-        max_events=4 * agents * max(1, len(form.base.modulators)),
-        capacity=max(min(128, max(16, 2 * open_steps)), max_basis + 1),
-        record=record,
-    )
 
 
 class Kernel:
@@ -268,7 +168,7 @@ class Kernel:
         s, layout, agents = self.settings, self.layout, self.settings.n_agents
         n_in, n_out = s.sizes[0], s.sizes[-1]
 
-        def state(name: str, stride: int, dtype: Literal["real", "double", "int32"] = "real") -> KernelArray:
+        def state(name: str, stride: int, dtype: DType = "real") -> KernelArray:
             return KernelArray(name, dtype, max(1, agents * stride), "state", stride)
 
         arrays = [
@@ -422,16 +322,19 @@ def _failure(agent: int, status: int, block: Block) -> ConvergenceError:
     where = f"agent {agent}, in the {block.n_steps} steps from t = {block.t0:.4g} s"
     if status == 1:
         return ConvergenceError(
-            f"{MAX_SWEEPS} sweeps did not find the voltages after a jump ({where}): the nudging is too strong for these "
-            "weights. Way out: a smaller beta (the learning rate is per unit of error/beta, so nothing is lost), a "
-            "smaller gain of the winner-take-all, or smaller weights"
+            f"{MAX_SWEEPS} sweeps did not find the voltages after a jump ({where}): the nudging is too strong for "
+            "these weights. Way out: a smaller beta (the learning rate is per unit of error/beta, so nothing is lost), "
+            "a smaller gain of the winner-take-all, or smaller weights"
         )
     return ConvergenceError(
-        f"voltages are no longer finite ({where}): the weights have diverged, or dt is too large for the explicit form. "
-        "Way out: a smaller learning rate (eta), weaker homeostasis, or a smaller dt"
+        f"voltages are no longer finite ({where}): the weights have diverged, or dt is too large for the explicit "
+        "form. Way out: a smaller learning rate (eta), weaker homeostasis, or a smaller dt"
     )
 
 
 def make_kernel(network: NetworkSpec, *, record: bool = False, max_basis: int = 2) -> Kernel:
     """Generate the kernel of a network; see `kernel_settings`."""
     return Kernel(kernel_settings(network, record=record, max_basis=max_basis))
+
+
+__all__ = ["Arrays", "Kernel", "KernelArray", "KernelSettings", "kernel_settings", "make_kernel"]

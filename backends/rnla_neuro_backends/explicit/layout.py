@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from rnla_neuro_backends.explicit.kernel import KernelSettings
+    from rnla_neuro_backends.explicit.settings import KernelSettings
 
 _VECTOR = 32  # bytes of a row's unit: one AVX register, half a cache line
 
@@ -56,7 +57,7 @@ class Layout:
         sizes, last = settings.sizes, len(settings.sizes) - 2
         self.projections: list[ProjectionLayout] = []
         at = w = z = a = pre = rate = 0
-        for k, (n_pre, n_post) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for k, (n_pre, n_post) in enumerate(pairwise(sizes)):
             row, traces = -(-(n_pre + 1) // unit) * unit, len(settings.traces(k).names)
             kind = "action" if k == last else "hidden"
             plastic = settings.plastic[k]

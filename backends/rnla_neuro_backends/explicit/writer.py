@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import sympy as sp
 
@@ -29,7 +29,7 @@ class _KernelPrinter(Printer):
     def _print_sign(self, expr: sp.Expr) -> str:
         return self._call("rnla_sign", *expr.args)
 
-    def _nested(self, function: str, args: tuple[sp.Expr, ...]) -> str:
+    def _nested(self, function: str, args: Sequence[sp.Expr]) -> str:
         code = str(self._print(args[0]))
         for arg in args[1:]:
             code = f"rnla_{function}({self._number}({code}), {self._number}({self._print(arg)}))"
