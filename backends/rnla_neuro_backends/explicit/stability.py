@@ -19,7 +19,6 @@ from rnla_neuro.errors import ConvergenceError
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.form import EquilibriumForm, Prospective
 from rnla_neuro.spec.model import ModelSpec
-from rnla_neuro_backends.explicit.form import explicit_form
 from rnla_neuro_backends.explicit.linearised import Chain, FloatArray, Functions, Linearised, step_radius
 
 Weights = Sequence[npt.NDArray[Any]]
@@ -65,10 +64,10 @@ def refuse_unstable(network: NetworkSpec, weights: Weights) -> Stability:
         ConvergenceError: It names the radius, where, dt/tau, the loop's gain, and the way out.
         BackendError: The model is not of the proven form.
     """
-    form = explicit_form(network.model)
-    found = stability(form.base, form.rate, weights, network.model.trial.dt)
+    form = network.form
+    found = stability(form, form.prospective, weights, network.model.trial.dt)
     if not found.radius < 1.0:
-        raise ConvergenceError(_message(found, network.model, form.rate))
+        raise ConvergenceError(_message(found, network.model, form.prospective))
     return found
 
 
