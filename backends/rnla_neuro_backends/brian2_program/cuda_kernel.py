@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-import numpy.typing as npt
-
-from rnla_neuro.errors import BackendError
+from rnla_neuro.errors import ConfigError
 from rnla_neuro.resources import template_dir
-from rnla_neuro_backends.explicit.engine import Block, BlockResult
-from rnla_neuro_backends.explicit.kernel import Kernel, KernelArray, KernelSettings
+from rnla_neuro_backends.explicit.kernel import Kernel, KernelSettings
 
 WARP, MOST_THREADS = 32, 512
 _ENTRY = """// An agent is a block of threads; its working memory is on the chip where that is large enough.
@@ -34,7 +28,8 @@ inline cudaError_t advance(const Arrays& all, size_t chip_limit) {
     const bool on_chip = SHARED_BYTES <= chip_limit;
     const size_t shared = on_chip ? SHARED_BYTES : 0;
     if (shared > 48 * 1024) {       // more than any device gives without being asked
-        const cudaError_t error = cudaFuncSetAttribute(advance_agent, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
+        const auto size = cudaFuncAttributeMaxDynamicSharedMemorySize;
+        const cudaError_t error = cudaFuncSetAttribute(advance_agent, size, int(shared));
         if (error != cudaSuccess) return error;
     }
     RNLA_LAUNCH(advance_agent, [[N_AGENT]], RNLA_THREADS, shared, all, int(on_chip));
@@ -42,94 +37,45 @@ inline cudaError_t advance(const Arrays& all, size_t chip_limit) {
 }"""
 
 
-@dataclass(frozen=True)
-class CudaKernel:
+class CudaKernel(Kernel):
     """A kernel whose text is for a CUDA device; otherwise the same as `Kernel`.
 
-    Attributes:
-        kernel: The kernel.
-        threads: Threads an agent, a multiple of 32; 0: as many as suit the widest layer.
+    Its `call` is an expression of type ``cudaError_t``: it needs device pointers called like the arrays, and
+    ``chip_limit``, the bytes of shared memory that the device gives to a block of threads.
+
+    Args:
+        settings: What it is generated for.
+        threads: Threads an agent, a multiple of 32; None: as many as suit the widest layer.
+
+    Raises:
+        ConfigError: So many threads cannot be.
     """
 
-    kernel: Kernel
-    threads: int = 0
-    flags: tuple[str, ...] = field(default=("-O3", "-march=native", "-std=c++17"))
-
-    def __post_init__(self) -> None:
-        if self.threads == 0:
-            object.__setattr__(self, "threads", threads_for(self.kernel.settings.sizes))
-        elif self.threads % WARP or not WARP <= self.threads <= 1024:
-            raise BackendError(f"threads = {self.threads}: a multiple of {WARP} from {WARP} to 1024 is needed")
-
-    @property
-    def settings(self) -> KernelSettings:
-        """What the kernel is generated for."""
-        return self.kernel.settings
-
-    @property
-    def arrays(self) -> Sequence[KernelArray]:
-        """Every array that the kernel touches."""
-        return self.kernel.arrays
-
-    @property
-    def precision(self) -> str:
-        """``float64`` or ``float32``."""
-        return self.kernel.settings.precision
-
-    @property
-    def key(self) -> str:
-        """What tells this kernel from others."""
-        return f"cuda{self.threads}-{self.kernel.key}"
+    def __init__(self, settings: KernelSettings, threads: int | None = None) -> None:
+        super().__init__(settings)
+        self.threads = threads_for(settings.sizes) if threads is None else threads
+        if self.threads % WARP or not WARP <= self.threads <= 1024:
+            raise ConfigError(f"threads = {threads}: a multiple of {WARP} from {WARP} to 1024 is needed")
+        self.flags = ("-O1", "-std=c++17")  # of the host's part, which only copies
 
     @cached_property
-    def source(self) -> str:
-        """CUDA text at namespace scope."""
-        primitives = (template_dir() / "explicit_cuda.hpp").read_text(encoding="utf-8")
-        layout = self.kernel.layout
+    def _primitives(self) -> str:
+        text = (template_dir() / "explicit_cuda.hpp").read_text(encoding="utf-8")
+        return f"#undef RNLA_THREADS\n#define RNLA_THREADS {self.threads}\n{text}"
+
+    @property
+    def _entry(self) -> str:
+        values = {"WORK": self.layout.work_size, "VALID": self.layout.valid_size, "N_AGENT": self.settings.n_agents}
         entry = _ENTRY
-        for name, value in (
-            ("WORK", layout.work_size),
-            ("VALID", layout.valid_size),
-            ("N_AGENT", self.settings.n_agents),
-        ):
+        for name, value in values.items():
             entry = entry.replace(f"[[{name}]]", str(value))
-        return f"#undef RNLA_THREADS\n#define RNLA_THREADS {self.threads}\n" + self.kernel.text(primitives, entry)
+        return entry
 
     @property
     def call(self) -> str:
-        """An expression of type ``cudaError_t`` that runs a block.
-
-        It needs device pointers called like the arrays, and ``chip_limit``, the bytes of shared memory that the
-        device gives to a block.
-        """
+        """An expression of type ``cudaError_t`` that runs a block."""
         names = ", ".join(array.name for array in self.arrays)
-        space = self.kernel.namespace
-        return f"{space}::advance({space}::Arrays{{{names}}}, chip_limit)"
-
-    # ---- what does not depend on the target -----------------------------------------------------------
-    def pack(self, block: Block) -> dict[str, npt.NDArray[Any]]:
-        """Return the input arrays of a block; see `Kernel.pack`."""
-        return self.kernel.pack(block)
-
-    def pack_flush(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the input of a call that only brings the traces up to date."""
-        return self.kernel.pack_flush()
-
-    def unpack(self, outputs: dict[str, npt.NDArray[Any]], block: Block) -> BlockResult:
-        """Return what a block gave back; see `Kernel.unpack`."""
-        return self.kernel.unpack(outputs, block)
-
-    def initial_arrays(self) -> dict[str, npt.NDArray[Any]]:
-        """Return all state arrays as they are before anything is written."""
-        return self.kernel.initial_arrays()
-
-    def to_arrays(self, state: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Return the kernel's arrays for the given parts of a canonical state."""
-        return self.kernel.to_arrays(dict(state))
-
-    def from_arrays(self, arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """Return the canonical state from the kernel's arrays."""
-        return self.kernel.from_arrays(dict(arrays))
+        return f"{self.namespace}::advance({self.namespace}::Arrays{{{names}}}, chip_limit)"
 
 
 def threads_for(sizes: tuple[int, ...]) -> int:

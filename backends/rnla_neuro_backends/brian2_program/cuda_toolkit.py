@@ -210,21 +210,6 @@ def _describe(driver: ctypes.CDLL, number: int) -> Device:
     return Device(number, name.value.decode(errors="replace"), (major.value, minor.value))
 
 
-def parse_capability(text: str) -> tuple[int, int]:
-    """Read a compute capability such as ``9.0``.
-
-    Raises:
-        BackendError: It is none, or older than what CUDA 12 and brian2cuda compile for.
-    """
-    found = re.fullmatch(r"(\d+)\.(\d)", text.strip())
-    capability = (int(found[1]), int(found[2])) if found else (0, 0)
-    if capability < (5, 0):
-        raise BackendError(f"compute capability {text!r}: expected one of at least 5.0, written as 9.0")
-    return capability
-
-
-def target_capability(asked: str | None, number: int | None) -> tuple[int, int]:
-    """Return what to compile for: what was asked for, else the device's, else `FALLBACK_CAPABILITY`."""
-    if asked is not None:
-        return parse_capability(asked)
-    return require_device(number).capability if devices() else FALLBACK_CAPABILITY
+def target_capability() -> tuple[int, int]:
+    """Return the compute capability to compile for: the best device's, else `FALLBACK_CAPABILITY`."""
+    return require_device().capability if devices() else FALLBACK_CAPABILITY

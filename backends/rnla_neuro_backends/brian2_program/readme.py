@@ -11,14 +11,14 @@ from rnla_neuro_backends.explicit.kernel import Kernel
 
 _README = """# {title}
 
-A program that rnla_neuro generated with Brian2's C++ standalone mode: {agents} agent(s) of a network {sizes},
+A program that rnla_neuro generated with {mode}: {agents} agent(s) of a network {sizes},
 {precision}. The model file is `model.toml`; its parameters, the weights and the seeds are *not* compiled in.
 
 | file | what it is |
 |---|---|
 | `code_objects/{kernel}` | the network: one block (the time between two decisions) of all agents |
 | `code_objects/{link}` | the exchange with the environment's process, before each block |
-| `main.cpp`, `network.cpp`, `objects.cpp`, `run.cpp` | Brian2's: arrays, clock, main loop |
+| `main{suffix}`, `network{suffix}`, `objects{suffix}`, `run{suffix}` | Brian2's: arrays, clock, main loop |
 | `makefile` | `make` builds `{binary}`, with these flags: `{flags}` |
 
 ## How it runs
@@ -75,7 +75,7 @@ def leave_project(
         ("model.toml", "the model file, with the parameters that were chosen"),
         (f"code_objects/{kernel_file}", "the network: a block of all agents"),
         (f"code_objects/{link_file}", "the exchange with the environment's process"),
-        ("main.cpp", "Brian2's main loop"),
+        (f"main{Path(kernel_file).suffix}", "Brian2's main loop"),
         ("makefile", "make builds it"),
     )
 
@@ -95,6 +95,8 @@ def write_readme(kernel: Kernel, model_text: str, folder: Path, backend: str, ti
         "agents": kernel.settings.n_agents,
         "sizes": "-".join(map(str, kernel.settings.sizes)),
         "precision": kernel.settings.precision,
+        "mode": "brian2cuda's CUDA standalone mode" if kernel_file.endswith(".cu") else "Brian2's C++ standalone mode",
+        "suffix": Path(kernel_file).suffix,
         "kernel": kernel_file,
         "link": link_file,
         "binary": "main",

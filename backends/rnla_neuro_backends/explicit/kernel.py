@@ -47,7 +47,7 @@ class Kernel:
         self.writer = Writer(settings.form.base)
         self.real = np.dtype(settings.precision)
         self.arrays: tuple[KernelArray, ...] = tuple(self._arrays())
-        self.flags = (
+        self.flags: tuple[str, ...] = (
             "-O3",
             "-march=native",
             "-std=c++17",
