@@ -23,13 +23,13 @@ class KernelEngine(Engine):
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.max_steps, self.max_events = kernel.settings.max_steps, kernel.settings.max_events
-        self._outputs = {array.name: array.size for array in kernel.arrays if array.role == "output"}
+        self.outputs = {array.name: array.size for array in kernel.arrays if array.role == "output"}
         state = [array for array in kernel.arrays if array.role == "state" and array.name not in _INTERNAL]
         self._state, self._nothing = {array.name: array.size for array in state}, dict[str, int]()
         self._recorder: KernelEngine | None = None
 
     @abstractmethod
-    def _run(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
+    def run_block(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
         """Set arrays, run a block, and return copies of the first elements of others."""
 
     @abstractmethod
@@ -44,7 +44,7 @@ class KernelEngine(Engine):
         """Advance all agents by a block; see `Engine.advance`."""
         if block.record and not self.kernel.settings.record:
             return self._advance_recorded(block)
-        return self.kernel.unpack(self._run(self.kernel.pack(block), self._outputs), block)
+        return self.kernel.unpack(self.run_block(self.kernel.pack(block), self.outputs), block)
 
     def _advance_recorded(self, block: Block) -> BlockResult:
         if self._recorder is None:
@@ -56,7 +56,7 @@ class KernelEngine(Engine):
 
     def read(self) -> Arrays:
         """Return copies of the state by its canonical names."""
-        self._run(self.kernel.pack_flush(), self._nothing)
+        self.run_block(self.kernel.pack_flush(), self._nothing)
         return self.kernel.from_arrays(self._move({}, self._state))
 
     def write(self, state: Arrays) -> None:

@@ -145,7 +145,7 @@ class ProgramLink:
         """Give inputs, run a block, and return the first elements of arrays.
 
         Args:
-            given: Flat arrays by name; a part of an array is its beginning.
+            given: Flat, contiguous arrays by name; a part of an array is its beginning.
             wanted: Number of elements by the array's name.
 
         Raises:
@@ -198,7 +198,7 @@ class ProgramLink:
         self._sequence += 1
         parts: list[Any] = [_HEADER.pack(MAGIC, command, self._sequence, head.size), head.text]
         for values, dtype, padding in zip(given.values(), head.dtypes, head.padding, strict=True):
-            parts.append(np.ascontiguousarray(values, dtype))
+            parts.append(values if values.dtype is dtype else np.ascontiguousarray(values, dtype))
             if padding:
                 parts.append(padding)
         return b"".join(parts)

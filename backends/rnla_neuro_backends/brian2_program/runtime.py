@@ -41,7 +41,7 @@ class RuntimeEngine(KernelEngine):
     def _like_this(self, kernel: Kernel) -> RuntimeEngine:
         return RuntimeEngine(kernel)
 
-    def _run(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
+    def run_block(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
         self._set(given)
         self._main(self._namespace)
         return {name: self._arrays[name][:size].copy() for name, size in wanted.items()}

@@ -48,7 +48,7 @@ class StandaloneEngine(KernelEngine):
     def _like_this(self, kernel: Kernel) -> StandaloneEngine:
         return StandaloneEngine(kernel, timeout=self.link.timeout)
 
-    def _run(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
+    def run_block(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
         return self.link.advance(given, wanted)
 
     def _move(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
