@@ -132,10 +132,11 @@ def main() -> None:
     costs = {name: statistics.median(t[GIVEN]) - statistics.median(t[ALONE]) for name, t in measured.items()}
     text = f"""# Exchange with a compiled program
 
-`python -m benchmarks.speed.brian2_exchange`, {platform.machine()}, {len(cores)} cores, Python {platform.python_version()};
-load of the machine when it began: {load:.1f}.
+`python -m benchmarks.speed.brian2_exchange`, {platform.machine()}, {len(cores)} cores, Python
+{platform.python_version()}; load of the machine when it began: {load:.1f}.
 
-A network 2-5-2, one agent, blocks of {STEPS} steps: median [quartiles] and least of {ROUNDS} alternating blocks of {REPEATS} calls.
+A network 2-5-2, one agent, blocks of {STEPS} steps: median [quartiles] and least of {ROUNDS} alternating blocks of
+{REPEATS} calls.
 
 {table(measured)}
 

@@ -42,6 +42,7 @@ class RuntimeEngine(KernelEngine):
         return RuntimeEngine(kernel)
 
     def run_block(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
+        """See `KernelEngine.run_block`."""
         self._set(given)
         self._main(self._namespace)
         return {name: self._arrays[name][:size].copy() for name, size in wanted.items()}

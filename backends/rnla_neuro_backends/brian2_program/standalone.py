@@ -49,6 +49,7 @@ class StandaloneEngine(KernelEngine):
         return StandaloneEngine(kernel, timeout=self.link.timeout)
 
     def run_block(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
+        """See `KernelEngine.run_block`."""
         return self.link.advance(given, wanted)
 
     def _move(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
