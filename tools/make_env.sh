@@ -45,4 +45,10 @@ fi
 printf 'Installing rnla_neuro and its tools (a minute or two the first time)\n'
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
     --constraint constraints.txt --editable '.[dev]'
+# CUDA programs link curand, which some toolkits come without.
+if command -v nvcc >/dev/null 2>&1 && ! "$venv/bin/python" -c \
+    'from rnla_neuro_backends.brian2_program.cuda_toolkit import find_toolkit; find_toolkit()' 2>/dev/null; then
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --constraint constraints.txt nvidia-curand ||
+        printf 'curand could not be installed: tests that compile CUDA are skipped\n' >&2
+fi
 rm -f "$unfinished"
