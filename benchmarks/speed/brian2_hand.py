@@ -44,7 +44,10 @@ class HandProgram:
             return
         write_tables(self.folder, work)
         command = ["g++", "-O3", "-march=native", "-ffast-math", "-std=c++17", f"-DHELD={int(held)}"]
-        command += [f"-DREAL={'double' if precision == 'float64' else 'float'}", f"-DSIZES={','.join(map(str, work.sizes))}"]
+        command += [
+            f"-DREAL={'double' if precision == 'float64' else 'float'}",
+            f"-DSIZES={','.join(map(str, work.sizes))}",
+        ]
         subprocess.run([*command, str(SOURCE), "-o", str(self.folder / "main")], check=True)
         (self.folder / "built.json").write_text("{}")
 
@@ -60,7 +63,9 @@ class HandProgram:
         """Return w, E and u as the last run of one loop left them."""
         shapes = [(post, pre + 1) for pre, post in pairwise(self.work.sizes)]
         found: State = {
-            name: [np.fromfile(self.folder / f"{name}_end{l}").reshape(shape) for l, shape in enumerate(shapes, start=1)]
+            name: [
+                np.fromfile(self.folder / f"{name}_end{l}").reshape(shape) for l, shape in enumerate(shapes, start=1)
+            ]
             for name in ("w", "E")
         }
         found["u"] = [np.fromfile(self.folder / f"u_end{l}") for l in range(1, len(shapes) + 1)]

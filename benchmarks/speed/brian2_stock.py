@@ -5,11 +5,14 @@
 rate 1 with synapses of its own.
 
 **careful**: what belongs to a neuron is computed once a neuron (``constant over dt``, or ``run_regularly`` where it
-waits for a sum), and what is left to a synapse is one multiplication; the bias is a variable of the neuron that it goes to;
-the softmax is summed in one pool neuron; one `Synapses` a projection, its feedback a sum over the same weights.
+waits for a sum), and what is left to a synapse is one multiplication; the bias is a variable of the neuron that it
+goes to; the softmax is summed in one pool neuron; one `Synapses` a projection, its feedback a sum over the same
+weights.
 
-**one sum**: careful, and W r is formed from W rbar (PERFORMANCE 3), with a further sum that runs at rewards only. Brian2
-has no word for that; it takes another clock for a summed variable, set behind its back.
+**one sum**: careful, and W r is formed from W rbar, with a further sum that runs at rewards only. Brian2 has no word
+for that; it takes another clock for a summed variable, set behind its back.
+
+**dense**: careful, with `DenseSynapses` in place of `Synapses`, its trace integrated at every step or formed at events.
 
 In all of them the weights change on a clock of their own that ticks once a reward.
 """
@@ -20,7 +23,7 @@ from typing import Any
 
 from benchmarks.speed.brian2_workload import BLOCK, DT, SYMBOLS, Workload
 
-STYLES = ("usual", "careful", "one sum")
+STYLES = ("usual", "careful", "one sum", "dense", "dense, traces at events")
 
 EQUATIONS = {
     "usual": {
@@ -139,7 +142,7 @@ H = u_trg - u
 ebar_prev = ebar
 """,
 }
-# Places within Brian2's slot "groups"; voltages and traces come at 0 and -1.
+# Places within Brian2's slot "groups": sums, errors and traces from the action layer down, and at 0 the voltages.
 DRIVES, REDUCTIONS, FEEDBACK = -1000, -900, -800
 
 
@@ -151,6 +154,7 @@ class StockNet:
 
         self.b2, self.work, self.style = b2, work, style
         self.careful = style != "usual"
+        self.traces = {"dense": "every_step", "dense, traces at events": "at_events"}.get(style)
         self.text = EQUATIONS["careful" if self.careful else "usual"]
         self.names: dict[str, Any] = {
             name: value * b2.second if name.startswith("tau") else value
@@ -180,10 +184,13 @@ class StockNet:
     def group(self, size: int, text: str, name: str) -> Any:
         return self.add(self.b2.NeuronGroup(size, text, method="euler", namespace=self.names, name=name))
 
-    def connect(self, pre: Any, post: Any, text: str, name: str) -> Any:
-        synapses = self.b2.Synapses(
-            pre, post, text, method="euler", namespace=self.names, name=name, order=-1
-        )
+    def connect(self, pre: Any, post: Any, text: str, name: str, order: int = -1) -> Any:
+        options = {"method": "euler", "namespace": self.names, "name": name, "order": order}
+        if self.traces is not None:
+            from rnla_neuro_backends.dense import DenseSynapses
+
+            return self.add(DenseSynapses(pre, post, text, traces=self.traces, **options))
+        synapses = self.b2.Synapses(pre, post, text, **options)
         synapses.connect()
         return self.add(synapses)
 
@@ -258,13 +265,14 @@ class StockNet:
             text += f"I{ending}_post = w*r_pre : 1 (summed)\n"
         if l > 1:
             text += "feedback_pre = w*ebar_post : 1 (summed)\n"
-        synapses = self.connect(self.layers[l - 1], self.layers[l], text, f"synapses{l}")
+        place = FEEDBACK + 10 * (self.last - l) + 5  # after the errors of this layer, before those of the one below
+        synapses = self.connect(self.layers[l - 1], self.layers[l], text, f"synapses{l}", place + 1)
         synapses.w = self.work.weights[l - 1][:, :-1].T.ravel()
         self.change(synapses, l)
         for name, updater in synapses.summed_updaters.items():
             updater.when, updater.order = "groups", DRIVES
             if name == "feedback_pre":
-                updater.order = FEEDBACK + 10 * (self.last - l) + 5
+                updater.order = place
             if name == "drive_prev_post":
                 updater.when, updater.order = "start", 1
                 updater._clock = self.b2.Clock(dt=self.trial)
@@ -283,7 +291,7 @@ class StockNet:
         return synapses
 
     def arrays(self) -> dict[str, Any]:
-        """Brian2 variables of what is compared: w, E, b, E_b by projection, u by layer."""
+        """Return the Brian2 variables of what is compared: w, E, b, E_b by projection, u by layer."""
         found = {}
         for l in range(1, self.last + 1):
             synapses, layer = self.synapses[l - 1], self.layers[l]
