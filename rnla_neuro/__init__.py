@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from rnla_neuro.spec.loader import load_model
     from rnla_neuro.spec.model import ModelSpec
     from rnla_neuro_backends.brian2_model.groups import to_brian2
+    from rnla_neuro_backends.dense.reduction import GroupReduction
+    from rnla_neuro_backends.dense.synapses import DenseSynapses
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Agent",
     "Codec",
+    "DenseSynapses",
     "EnvironmentBridge",
+    "GroupReduction",
     "ModelSpec",
     "NeuromodEvent",
     "Results",
@@ -43,7 +47,9 @@ __all__ = [
 _HOME = {
     "Agent": "rnla_neuro.agent",
     "Codec": "rnla_neuro.codec",
+    "DenseSynapses": "rnla_neuro_backends.dense.synapses",
     "EnvironmentBridge": "rnla_neuro.bridge",
+    "GroupReduction": "rnla_neuro_backends.dense.reduction",
     "ModelSpec": "rnla_neuro.spec.model",
     "NeuromodEvent": "rnla_neuro.rewards",
     "Results": "rnla_neuro.results",
