@@ -256,6 +256,25 @@ def test_list_tables_and_json_agree(rnla):
     }
     equilibrium = next(row for row in everything["backends"] if row["name"] == "equilibrium")
     assert equilibrium["precisions"] == ["float64", "float32"]
+    assert equilibrium["here"] == "yes"
+
+
+def test_list_says_what_a_backend_lacks_here_without_importing_brian2(rnla, monkeypatch):
+    from rnla_neuro_backends import brian2_cpp
+
+    monkeypatch.setattr(brian2_cpp, "find_compiler", lambda: None)
+    rows = {row["name"]: row for row in json.loads(rnla("list", "backends", "--json")[1])["backends"]}
+    assert rows["brian2_cpp"]["here"] == "no C++ compiler"
+    assert rows["brian2"]["here"] == "yes"  # numpy needs nothing
+    code = (
+        "import sys\nfrom rnla_neuro.cli.app import execute\nexecute(['list', 'backends'])\n"
+        "sys.exit(','.join(name for name in ('brian2', 'brian2cuda') if name in sys.modules) or 0)"
+    )
+    path = os.pathsep.join([str(ROOT), str(ROOT / "backends")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "brian2_cpp" in done.stdout
 
 
 def test_check_says_what_was_proven(rnla):
