@@ -112,7 +112,8 @@ def command(
         screen.print_rows(proven)
     else:
         click.echo(f"{ok}  {backend} can run it, step by step: its equations are not of the proven form")
-        screen.print_rows([("why", str(refusal))])
+        if run is None or all(str(refusal) not in reason for _, reason in run.fallbacks):
+            screen.print_rows([("why", str(refusal))])
     if start is not None:
         sizes = "-".join(map(str, network.sizes))
         click.echo(f"{ok}  a network {sizes} is well-posed with the weights it starts with")
