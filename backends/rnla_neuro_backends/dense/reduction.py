@@ -111,7 +111,7 @@ def _checked(group: Any, target: str, kind: str, n_agents: int) -> Reduced:
     variables = getattr(group, "variables", {})
     if isinstance(group, Subgroup) or not isinstance(variables.get("N"), Constant):
         raise ConfigError(f"a reduction is over a whole group of neurons, such as a NeuronGroup, not over {group!r}")
-    variable = variables.get(target)
+    variable: Any = variables.get(target)
     parameters = [
         name
         for name, found in variables.items()

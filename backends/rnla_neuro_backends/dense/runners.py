@@ -19,9 +19,8 @@ from brian2.core.variables import ArrayVariable, Variables
 from brian2.devices.device import get_device
 from brian2.equations.unitcheck import check_units_statements
 from brian2.groups.group import CodeRunner
-from brian2.parsing.expressions import parse_expression_dimensions
 from brian2.stateupdaters.base import StateUpdateMethod
-from brian2.units.fundamentalunits import Quantity, fail_for_dimension_mismatch
+from brian2.synapses.synapses import SummedVariableUpdater
 
 from rnla_neuro.errors import ConfigError
 from rnla_neuro_backends.dense.factors import Factors, hoist, identifiers, statements
@@ -93,7 +92,7 @@ class DenseRunner(CodeRunner):  # type: ignore[misc]
 
     def __init__(self, synapses: Any, code: str, condition: str | None = None, **options: Any) -> None:
         self.condition = condition
-        super().__init__(synapses, "dense_pass" if condition is None else "dense_event", code=code, **options)
+        CodeRunner.__init__(self, synapses, "dense_pass" if condition is None else "dense_event", code=code, **options)
 
     def blocks(self, namespace: Mapping[str, Any]) -> list[Block]:
         """Return what is to be done at the synapses."""
@@ -101,6 +100,11 @@ class DenseRunner(CodeRunner):  # type: ignore[misc]
         if not self.abstract_code.strip():
             return []
         return [Block(f"_{self.id_in_code}", "code", self.abstract_code)]
+
+    @property
+    def what(self) -> str:
+        """Its name for the user."""
+        return str(self.name)
 
     @property
     def id_in_code(self) -> str:
@@ -166,8 +170,10 @@ class DenseRunner(CodeRunner):  # type: ignore[misc]
         self.code_objects[:] = [] if self.codeobj is None else [self.codeobj]
 
 
-class SumRunner(DenseRunner):
+class SumRunner(DenseRunner, SummedVariableUpdater):  # type: ignore[misc]
     """Sums over the synapses of each neuron on one side.
+
+    For Brian2 it is one of its own, which it checks for two sums into one variable.
 
     Attributes:
         target_varname: The summed variable, ``x_post`` or ``x_pre``.
@@ -181,7 +187,8 @@ class SumRunner(DenseRunner):
         self.target_var = synapses.variables[name]
         self.side = "pre" if name.endswith("_pre") else "post"
         self.target = synapses.source if self.side == "pre" else synapses.target
-        super().__init__(
+        DenseRunner.__init__(
+            self,
             synapses,
             f"_summand = {expression}",
             clock=self.target.clock,
@@ -200,20 +207,17 @@ class SumRunner(DenseRunner):
         """Return the summed variable."""
         return {self.target_varname}
 
+    @property
+    def what(self) -> str:
+        """The summed variable."""
+        return self.target_varname
+
     def sums(self) -> set[str]:
         """Return the summed variable."""
         return {self.target_varname}
 
     def check(self, namespace: Mapping[str, Any]) -> None:
-        """Check that the summand has the unit of its target."""
-        variables = self.group.resolve_all(self.expression.identifiers, run_namespace=namespace)
-        unit = parse_expression_dimensions(self.expression.code, variables)
-        fail_for_dimension_mismatch(
-            self.target_var,
-            Quantity(1, dim=unit),
-            f"{self.group.name}: {self.target_varname!r} does not have the dimensions of its summand "
-            f"'{self.expression}'.",
-        )
+        """Nothing to do: Brian2 checks the unit of the summand before it asks for code."""
 
 
 class StateRunner(DenseRunner):
@@ -239,6 +243,11 @@ class StateRunner(DenseRunner):
             self.group, self.group.equations, self.method_choice, self.method_options, run_namespace
         )
 
+    @property
+    def what(self) -> str:
+        """The variables with differential equations."""
+        return ", ".join(sorted(self.written()))
+
     def written(self) -> set[str]:
         """Return the variables with differential equations."""
         return set(self.group.equations.diff_eq_names)
@@ -254,9 +263,7 @@ class StateRunner(DenseRunner):
         """Nothing to do: the equations are checked by the projection."""
 
 
-def integration_step(
-    synapses: Any, equations: Any, method: Any, options: Any, namespace: Mapping[str, Any]
-) -> str:
+def integration_step(synapses: Any, equations: Any, method: Any, options: Any, namespace: Mapping[str, Any]) -> str:
     """Return the abstract code of a step of the equations."""
     variables = synapses.resolve_all(
         equations.names | equations.identifiers | {"dt"}, run_namespace=namespace, user_identifiers=set()
@@ -265,7 +272,9 @@ def integration_step(
         equations, variables, method, method_options=options, group_name=synapses.name
     )
     if not isinstance(step, str):
-        raise ConfigError(f"{synapses.name}: method {method!r} needs code of its own; allowed are Brian2's explicit methods")
+        raise ConfigError(
+            f"{synapses.name}: method {method!r} needs code of its own; allowed are Brian2's explicit methods"
+        )
     return step
 
 

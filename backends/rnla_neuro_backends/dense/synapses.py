@@ -13,9 +13,8 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
 # isort: split
 from brian2.codegen.generators.cpp_generator import c_data_type
+from brian2.core.names import find_name
 from brian2.core.preferences import prefs
-from brian2.core.variables import ArrayVariable
-
 from brian2.equations.equations import (
     DIFFERENTIAL_EQUATION,
     PARAMETER,
@@ -29,11 +28,12 @@ from brian2.units.fundamentalunits import fail_for_dimension_mismatch
 
 from rnla_neuro.errors import ConfigError, unknown
 from rnla_neuro_backends.dense.factors import identifiers
+from rnla_neuro_backends.dense.fusing import Finding
 from rnla_neuro_backends.dense.runners import DenseRunner, StateRunner, SumRunner
-from rnla_neuro_backends.dense.trace_runner import OtherStateRunner, TraceRunner
-from rnla_neuro_backends.dense.traces import Finding
 from rnla_neuro_backends.dense.targets import ask_for_simd, register, target_name
+from rnla_neuro_backends.dense.trace_runner import OtherStateRunner, TraceRunner
 from rnla_neuro_backends.dense.variables import RESERVED, DenseIndexing, Layout, create_variables
+from rnla_neuro_backends.dense.views import MatrixVariable
 
 logger = logging.getLogger("rnla_neuro")
 
@@ -121,6 +121,7 @@ class DenseSynapses(Group):  # type: ignore[misc]
         self.variables.add_auxiliary_variable("_event", dtype=bool)
         self._indices = DenseIndexing(self.layout)
         self._flat: Any = None
+        self.findings: dict[str, Finding] = {}
         self.state_updater: StateRunner | None = None
         self.trace_updater: TraceRunner | None = None
         self._add_integration(traces, buffer_steps, method, method_options)
@@ -131,7 +132,8 @@ class DenseSynapses(Group):  # type: ignore[misc]
         self.contained_objects.extend(self.summed_updaters.values())
         if len(constant):
             lines = [f"{eq.varname} = {eq.expr}" for eq in constant.ordered]
-            self._add_runner("\n".join(lines), "subexpression_update", when="before_start", order=order)
+            name = self._free_name("subexpression_update")
+            self._add_runner("\n".join(lines), name, when="before_start", order=order)
         self._enable_group_attributes()
         for condition, code in (on_event or {}).items():
             self.run_on_event(condition, code)
@@ -144,7 +146,7 @@ class DenseSynapses(Group):  # type: ignore[misc]
     @property
     def recognised(self) -> list[Finding]:
         """What was recognised in the equations, and what was not: (what, reason). Known from the first run on."""
-        return [] if self.trace_updater is None else list(self.trace_updater.findings)
+        return list(self.findings.values())
 
     def _add_integration(self, traces: str, steps: int, method: Any, options: Any) -> None:
         if traces not in ("every_step", "at_events"):
@@ -172,7 +174,9 @@ class DenseSynapses(Group):  # type: ignore[misc]
         if base not in own or own[base].type != PARAMETER:
             parameters = [known for known, eq in own.items() if eq.type == PARAMETER]
             hint = unknown(f"parameter of {group.name!r}", base, parameters)
-            raise ConfigError(f"{self.name}: {name!r} sums into a parameter of the neurons, such as '{base} : 1'; {hint}")
+            raise ConfigError(
+                f"{self.name}: {name!r} sums into a parameter of the neurons, such as '{base} : 1'; {hint}"
+            )
         fail_for_dimension_mismatch(
             self.variables[f"_summed_{name}"].dim,
             self.variables[name].dim,
@@ -181,16 +185,14 @@ class DenseSynapses(Group):  # type: ignore[misc]
         return SumRunner(self, equation.expr, name)
 
     def _add_runner(self, code: str, name: str, condition: str | None = None, **options: Any) -> DenseRunner:
-        taken = {obj.name for obj in self.contained_objects}
-        wanted = f"{self.name}_{name}"
-        free = next(
-            text for text in (wanted, *(f"{wanted}_{k}" for k in range(1, len(taken) + 2))) if text not in taken
-        )
         options.setdefault("clock", self.clock)
         options.setdefault("codeobj_class", self.codeobj_class)
-        runner = DenseRunner(self, code, condition, name=free, **options)
+        runner = DenseRunner(self, code, condition, name=name, **options)
         self.contained_objects.append(runner)
         return runner
+
+    def _free_name(self, ending: str) -> str:
+        return str(find_name(f"{self.name}_{ending}*", {obj.name for obj in self.contained_objects}))
 
     def run_on_event(self, condition: str, code: str, when: str = "end", order: int = 0, **options: Any) -> DenseRunner:
         """Run code for the synapses of those agents for which a condition holds, whenever it holds.
@@ -205,7 +207,8 @@ class DenseSynapses(Group):  # type: ignore[misc]
         Returns:
             The runner; also in ``event_runners``, by its condition.
         """
-        runner = self._add_runner(code, options.pop("name", "event"), condition, when=when, order=order, **options)
+        options.setdefault("name", self._free_name("event"))
+        runner = self._add_runner(code, condition=condition, when=when, order=order, **options)
         self.event_runners[condition] = runner
         return runner
 
@@ -219,10 +222,10 @@ class DenseSynapses(Group):  # type: ignore[misc]
         codeobj_class: Any = None,
     ) -> DenseRunner:
         """Run code for every synapse in each step of a clock (`run_regularly` and `run_at` come here)."""
-        short = (name or "run_custom").removeprefix(f"{self.name}_")
-        return self._add_runner(
-            code, short, clock=clock or self.clock, when=when, order=order, codeobj_class=codeobj_class or self.codeobj_class
-        )
+        options: dict[str, Any] = {"clock": clock} if clock is not None else {}
+        if codeobj_class is not None:
+            options["codeobj_class"] = codeobj_class
+        return self._add_runner(code, name or self._free_name("run_custom"), when=when, order=order, **options)
 
     def before_run(self, run_namespace: Mapping[str, Any]) -> None:
         """Check units, and who else looks at the synapses."""
@@ -238,13 +241,12 @@ class DenseSynapses(Group):  # type: ignore[misc]
         Raises:
             ConfigError: There is no such variable.
         """
-        variable = self.variables.get(name)
-        if not isinstance(variable, ArrayVariable) or self.variables.indices[name] != "_idx":
-            known = [n for n, v in self.variables.items() if isinstance(v, ArrayVariable) and self.variables.indices[n] == "_idx"]
+        known = {own: found for own, found in self.variables.items() if isinstance(found, MatrixVariable)}
+        if name not in known:
             raise ConfigError(f"{self.name}: " + unknown("variable of the synapses", name, known))
         layout = self.layout
         shape = (layout.n_agents, layout.n_pre, layout.n_post)
-        return np.asarray(variable.get_value()).reshape(shape[1:] if layout.n_agents == 1 else shape)
+        return np.asarray(known[name].get_value()).reshape(shape[1:] if layout.n_agents == 1 else shape)
 
     def flat_indices(self, flat: npt.NDArray[np.int32] | None = None) -> Any:
         """Return neuron on either side and agent of synapses (all by default); for the numpy templates."""

@@ -15,10 +15,12 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 from brian2.codegen.codeobject import create_runner_codeobj
 from brian2.devices.device import RuntimeDevice
 
+from rnla_neuro.errors import ConfigError
 from rnla_neuro_backends.dense.factors import Factors
-from rnla_neuro_backends.dense.fusing import network_of
+from rnla_neuro_backends.dense.fusing import Finding, network_of
 from rnla_neuro_backends.dense.runners import DenseRunner, StateRunner, integration_step
-from rnla_neuro_backends.dense.traces import Finding, Refused, Trace, flush_period, recognise, without
+from rnla_neuro_backends.dense.targets import target_name
+from rnla_neuro_backends.dense.traces import Refused, Trace, flush_period, recognise, without
 from rnla_neuro_backends.dense.variables import LOOPS, Layout
 
 logger = logging.getLogger("rnla_neuro")
@@ -80,13 +82,12 @@ class TraceRunner(DenseRunner):
     Attributes:
         function: Name of the C++ function that forms the traces of an agent.
         buffers: The buffers in use; None where no trace is formed at events.
-        findings: What was recognised and what was not, and why.
     """
 
     def __init__(self, synapses: Any, steps: int, method: Any, options: Any) -> None:
         self.steps, self.method_choice, self.method_options = steps, method, options
         self.buffers: Buffers | None = None
-        self.findings: list[Finding] = []
+        self._known: tuple[Any, dict[str, Trace]] | None = None
         self.function = f"_form_traces_of_{synapses.name}"
         super().__init__(
             synapses,
@@ -100,25 +101,28 @@ class TraceRunner(DenseRunner):
         self.template = "dense_traces"
 
     def find(self, namespace: Mapping[str, Any]) -> dict[str, Trace]:
-        """Return the traces that can be formed at events; `findings` says why the others cannot."""
+        """Return the traces that can be formed at events; the projection's `findings` say why others cannot."""
         synapses = self.group
         equations = synapses.equations
         step = integration_step(synapses, equations, self.method_choice, self.method_options, namespace)
+        key = (step, target_name(), tuple(synapses.variables))
+        if self._known is not None and self._known[0] == key:
+            return self._known[1]
         names = equations.names | equations.identifiers | {"dt"}
         resolved = synapses.resolve_all(names, run_namespace=namespace, user_identifiers=set())
         found: dict[str, Trace] = {}
-        findings = []
         for name in sorted(equations.diff_eq_names):
             try:
+                if target_name() == "cuda":
+                    raise Refused("the CUDA templates have no buffers")
                 found[name] = recognise(name, step, synapses, resolved)
                 terms = " + ".join(f"({post})*({pre})" for post, pre in found[name].terms)
-                findings.append(Finding(f"{name} at events", f"its step adds {terms}"))
+                finding = Finding(f"{name} at events", f"its step adds {terms}")
             except Refused as refused:
-                findings.append(Finding(f"{name} in every step", str(refused)))
-        if findings != self.findings:
-            for finding in findings:
-                logger.info("%s: %s: %s", synapses.name, *finding)
-        self.findings = findings
+                finding = Finding(f"{name} in every step", str(refused))
+            logger.info("%s: %s: %s", synapses.name, *finding)
+            synapses.findings[name] = finding
+        self._known = (key, found)
         return found
 
     def written(self) -> set[str]:
@@ -136,6 +140,9 @@ class TraceRunner(DenseRunner):
     def _make(self, traces: Sequence[Trace], namespace: Mapping[str, Any]) -> Any:
         synapses = self.group
         layout, variables = synapses.layout, synapses.variables
+        longest = layout.n_agents * self.steps * max(layout.n_pre, layout.n_post)
+        if longest > np.iinfo(np.int32).max:
+            raise ConfigError(f"{synapses.name}: buffer_steps={self.steps} needs {longest} elements, too many to index")
         factors = Factors("trace")
         terms = [[(factors.take("post", f), factors.take("pre", g)) for f, g in trace.terms] for trace in traces]
         needed = [*LOOPS, *factors.declare(synapses, "slot", self.steps), "t", "dt"]
@@ -148,7 +155,9 @@ class TraceRunner(DenseRunner):
             needed += [base, weight, trace.name]
             held = tuple((variables[f], variables[g]) for f, g in pairs)
             block = f"decay_{trace.name}"
-            buffered.append(Buffered(trace.name, block, variables[trace.name], variables[base], variables[weight], held))
+            buffered.append(
+                Buffered(trace.name, block, variables[trace.name], variables[base], variables[weight], held)
+            )
         code = {side: factors.code(side) for side in ("post", "pre")}
         code |= {f"decay_{trace.name}": f"_decay = {trace.decay}" for trace in traces}
         network = network_of(synapses)
@@ -230,6 +239,10 @@ class OtherStateRunner(StateRunner):
         super().__init__(synapses, traces.method_choice, traces.method_options)
         self._name = f"{synapses.name}_stateupdater_explicit"
         self.traces = traces
+
+    def written(self) -> set[str]:
+        """Return the variables with differential equations that are not formed at events."""
+        return super().written() - self.traces.written()
 
     def update_abstract_code(self, run_namespace: Mapping[str, Any]) -> None:
         """Leave out what is formed at events."""

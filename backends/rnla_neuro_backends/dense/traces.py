@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import sympy as sp
 
@@ -25,13 +25,6 @@ from rnla_neuro_backends.dense.factors import identifiers, statements
 from rnla_neuro_backends.dense.variables import depends_on
 
 MAX_RANK = 4  # products of factors a step; beyond, the explicit step is the cheaper one
-
-
-class Finding(NamedTuple):
-    """What was done with a part of the equations, and why."""
-
-    what: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class Trace:
     terms: tuple[tuple[str, str], ...]
 
 
-class Refused(Exception):  # noqa: N818 - not an error: the projection then takes explicit steps
+class Refused(Exception):
     """A trace cannot be formed at events; the message says why."""
 
 

@@ -18,7 +18,7 @@ from brian2.units.allunits import second
 from rnla_neuro.errors import ConfigError
 from rnla_neuro_backends.dense.views import MatrixExpression, MatrixVariable
 
-IntArray = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.integer[Any]]
 
 # Names of the loop indices in the templates: of a neuron in its group's arrays, of a neuron in arrays of the
 # projection, of a neuron in the buffers of traces.

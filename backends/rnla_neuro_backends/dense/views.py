@@ -44,7 +44,7 @@ class DenseView(VariableView):  # type: ignore[misc]
     def get_with_expression(self, code: str, run_namespace: Mapping[str, Any]) -> npt.NDArray[Any]:
         """Return the values of all synapses for which a condition holds."""
         mask = self._evaluate(code, bool, run_namespace)
-        return self._values(run_namespace)[mask]
+        return np.asarray(self._values(run_namespace)[mask])
 
     def get_subexpression_with_index_array(self, item: Any, run_namespace: Mapping[str, Any]) -> Any:
         """Return the values of a subexpression."""

@@ -52,7 +52,7 @@ void dense_flush(real* z, const real* post, const real* pre, const double* weigh
 {
     const int rows = 4, columns = DenseTile<real, rows>::columns;
     const int row_tiles = (n_pre + rows - 1)/rows;
-    static std::vector<real> pre_packed, post_packed;
+    static thread_local std::vector<real> pre_packed, post_packed;
     pre_packed.resize((size_t)row_tiles*rows*steps + 1);
     post_packed.resize((size_t)columns*steps + 1);
     for (int tile = 0; tile < row_tiles; tile++)
