@@ -77,10 +77,10 @@ class Brian2CudaBackend(Backend):
 
     def missing(self) -> str:
         """Say what there is not; see `Backend.missing`."""
-        from rnla_neuro_backends.brian2_program.cuda_toolkit import devices
+        from rnla_neuro_backends.brian2_program.cuda_toolkit import USUAL, devices
 
         absent = [] if importlib.util.find_spec("brian2cuda") else ["brian2cuda (pip install 'rnla_neuro[cuda]')"]
-        absent += [] if shutil.which("nvcc") or Path("/usr/local/cuda/bin/nvcc").exists() else ["CUDA compiler (nvcc)"]
+        absent += [] if shutil.which("nvcc") or USUAL.exists() else ["CUDA compiler (nvcc)"]
         absent += [] if devices() else ["CUDA device"]
         return f"no {' and no '.join(absent)}" if absent else ""
 

@@ -79,6 +79,7 @@ def _cuda_preferences(toolkit: Toolkit, capability: tuple[int, int]) -> dict[str
     prefix = "devices.cuda_standalone.cuda_backend."
     return {
         f"{prefix}detect_gpus": False,  # devices are chosen when the program is started
+        f"{prefix}detect_cuda": False,  # the makefile is ours
         f"{prefix}gpu_id": 0,
         f"{prefix}compute_capability": float(f"{capability[0]}.{capability[1]}"),
         f"{prefix}cuda_path": str(toolkit.nvcc.parent.parent),
@@ -109,7 +110,7 @@ def _quiet() -> Iterator[None]:
     levels = [logger.level for logger in loggers]
     try:
         for logger in loggers:
-            logger.setLevel(logging.WARNING)
+            logger.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             yield

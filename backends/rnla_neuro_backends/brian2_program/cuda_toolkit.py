@@ -22,6 +22,7 @@ FALLBACK_CAPABILITY = (9, 0)
 """What is compiled for where no device is found (H100, H200)."""
 
 MINIMAL_RELEASE = (12, 0)
+USUAL = Path("/usr/local/cuda/bin/nvcc")
 _CAPABILITY_MAJOR, _CAPABILITY_MINOR = 75, 76  # CUdevice_attribute
 
 
@@ -107,13 +108,12 @@ def _find_nvcc() -> Path:
             return nvcc
         raise BackendError(f"CUDA_PATH = {chosen!r}: there is no compiler at {nvcc}")
     on_path = shutil.which("nvcc")
-    usual = Path("/usr/local/cuda/bin/nvcc")
-    if on_path is None and not usual.exists():
+    if on_path is None and not USUAL.exists():
         raise BackendError(
-            f"no CUDA compiler found (tried $CUDA_PATH, nvcc on PATH, {usual}): install the CUDA toolkit; "
+            f"no CUDA compiler found (tried $CUDA_PATH, nvcc on PATH, {USUAL}): install the CUDA toolkit; "
             "backend 'brian2_cpp' needs only a C++ compiler"
         )
-    return Path(on_path) if on_path is not None else usual
+    return Path(on_path) if on_path is not None else USUAL
 
 
 def _run(command: list[str], what: str) -> str:

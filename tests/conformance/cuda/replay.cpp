@@ -28,7 +28,7 @@ int main(int argc, char** argv) {
             calls.read(data.data(), data.size());
             if (cudaMemcpy(device[k], data.data(), data.size(), cudaMemcpyHostToDevice)) return 4;
         }
-        if (block && (run(device, SHARED_LIMIT) != cudaSuccess || cudaDeviceSynchronize() != cudaSuccess)) return 5;
+        if (block && (run(device, CHIP_LIMIT) != cudaSuccess || cudaDeviceSynchronize() != cudaSuccess)) return 5;
         for (int k = 0; k < N; ++k) {
             if (!table[k].kept) continue;
             std::vector<char> data(table[k].bytes);
