@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import jinja2
 import sympy as sp
@@ -178,6 +179,7 @@ def _reduction(group: GroupReduction, slot: int, argument: str) -> list[str]:
     return [*lines, f"{name} /= real(n_);"] if group.kind == "mean" else lines
 
 
+@lru_cache
 def environment() -> jinja2.Environment:
     """Return what renders templates of C++; square brackets, since C++ is full of curly ones."""
     return jinja2.Environment(
