@@ -274,5 +274,5 @@ class Builder:
     def network(self) -> Network:
         """Return a network of everything that was made."""
         parts = [self.signals, *self.modulators.values(), self.bias, *self.groups]
-        parts += [*self.synapses, *self.bias_synapses, *([self.reducers] if self.reducers else [])]
+        parts += [*self.synapses, *self.bias_synapses, *([self.reducers] if self.reducers is not None else [])]
         return Network(*parts)
