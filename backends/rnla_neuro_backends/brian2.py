@@ -1,0 +1,166 @@
+"""Backend `brian2`: the model's strings in this process, by numpy or compiled through Brian2's Cython target.
+
+Two roads lead through a step. *fused*: for models of the proven form, one kernel for the whole step, with dense
+loops and the eligibility formed at events. *plain*: Brian2's own `NeuronGroup` and `Synapses`, for any model; slow,
+and what everything else is compared with.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import warnings
+from typing import Any, Literal
+
+from rnla_neuro.backend import Backend, Capabilities, Description
+from rnla_neuro.errors import BackendError, ConfigError, unknown
+from rnla_neuro.network import NetworkSpec
+from rnla_neuro_backends.explicit.engine import Engine
+from rnla_neuro_backends.explicit.form import explicit_form
+from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
+from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler
+
+LOG = logging.getLogger("rnla_neuro")
+TARGETS, ROADS = ("auto", "numpy", "cython"), ("auto", "fused", "plain")
+
+
+class PlainRoadWarning(UserWarning):
+    """The model is not of the proven form: it runs on Brian2's own groups, slower."""
+
+
+class NoCythonWarning(UserWarning):
+    """There is no Cython, or no C++ compiler: numpy runs instead, with the same results, slower."""
+
+
+class Brian2Backend(Backend):
+    """See the module."""
+
+    name = "brian2"
+    summary = "Brian2 in this process, numpy or Cython: the same strings step by step; any model that loads"
+    capabilities = Capabilities(
+        kinds=("rate",), precisions=("float64", "float32"), options=("target", "road", "start")
+    )
+
+    def build(
+        self,
+        network: NetworkSpec,
+        *,
+        target: str = "auto",
+        road: str = "auto",
+        start: Literal["equilibrium", "rest"] = "equilibrium",
+        **options: Any,
+    ) -> ExplicitSimulation:
+        """Build a simulation.
+
+        Args:
+            network: What to simulate.
+            target: ``numpy``, ``cython``, or ``auto``: Cython where it and a C++ compiler are there.
+            road: ``fused``, ``plain``, or ``auto``: fused where the model allows it.
+            start: ``equilibrium``, or ``rest``: all voltages start at 0.
+            options: None; any is refused by name.
+
+        Raises:
+            BackendError: The model cannot go the road that was asked for; the term is named.
+            ConfigError: An option has a value that is not allowed.
+        """
+        self.check(network, options)
+        for what, value, allowed in (("target", target, TARGETS), ("road", road, ROADS)):
+            if value not in allowed:
+                raise ConfigError(unknown(what, value, allowed))
+        road = self._road(network, road)
+        engine = _engine(network, road, _target(target), fallback=target == "auto")
+        try:
+            return ExplicitSimulation(network, engine, start, self.name)
+        except BaseException:
+            engine.close()
+            raise
+
+    def describe(self, network: NetworkSpec) -> Description:
+        """Say how the network would be run with ``auto``; see `Backend.describe`."""
+        from rnla_neuro_backends.explicit.report import describe, describe_plain
+
+        try:
+            explicit_form(network.model)
+        except BackendError as error:
+            return describe_plain(network, "on Brian2's own groups, step by step", str(error))
+        if importlib.util.find_spec("Cython") is not None and find_compiler() is not None:
+            road = "in this process, by the fused kernel, compiled with Cython"
+            what = "the same kernel, in the program of brian2_cpp,"
+            return describe(network, road, ready=lambda: _same_kernel(network), ready_is=what)
+        return describe(
+            network,
+            "in this process, by the fused scheme as numpy operations: there is no Cython or no C++ compiler",
+            device="numpy",
+            ready=lambda: self.build(network, target="numpy"),
+            ready_is="this engine",
+        )
+
+    @staticmethod
+    def _road(network: NetworkSpec, road: str) -> str:
+        if road == "plain":
+            return road
+        try:
+            explicit_form(network.model)
+        except BackendError as error:
+            if road == "fused":
+                raise
+            text = f"the model runs on Brian2's own groups, which is slower and without jumps of the voltages: {error}"
+            LOG.warning(text)
+            warnings.warn(text, PlainRoadWarning, stacklevel=3)
+            return "plain"
+        return "fused"
+
+
+def _same_kernel(network: NetworkSpec) -> ExplicitSimulation | None:
+    """Return a simulation with the kernel in the compiled program, if that has been built."""
+    from rnla_neuro_backends.brian2_program.build import find_built
+    from rnla_neuro_backends.brian2_program.standalone import StandaloneEngine
+    from rnla_neuro_backends.explicit.kernel import make_kernel
+
+    try:
+        kernel = make_kernel(network)
+        return None if find_built(kernel) is None else ExplicitSimulation(network, StandaloneEngine(kernel))
+    except BackendError:  # no make: then there is no program either
+        return None
+
+
+def _target(target: str) -> str:
+    if target != "auto":
+        return target
+    if importlib.util.find_spec("Cython") is None:
+        missing = "Cython is not installed"
+    elif find_compiler() is None:
+        missing = "no C++ compiler found (tried $CXX, c++, g++, clang++)"
+    else:
+        return "cython"
+    _fall_back(missing)
+    return "numpy"
+
+
+def _fall_back(reason: str) -> None:
+    text = f"{reason}: numpy runs instead, with the same results but slower"
+    warnings.warn(text, NoCythonWarning, stacklevel=5)
+
+
+def _engine(network: NetworkSpec, road: str, target: str, fallback: bool) -> Engine:
+    if road == "plain":
+        from rnla_neuro_backends.explicit.plain import PlainEngine
+
+        return PlainEngine(network, "cython" if target == "cython" else "numpy")
+    if target == "cython":
+        from rnla_neuro_backends.brian2_program.runtime import RuntimeEngine
+        from rnla_neuro_backends.explicit.kernel import make_kernel
+
+        try:
+            return RuntimeEngine(make_kernel(network))
+        except BackendError as error:
+            if not fallback:
+                raise
+            _fall_back(str(error))
+    from rnla_neuro_backends.explicit.numpy_kernel import NumpyEngine
+
+    return NumpyEngine(network)
+
+
+BACKEND = Brian2Backend()
+__all__ = ["BACKEND", "Brian2Backend", "NoCythonWarning", "PlainRoadWarning"]
