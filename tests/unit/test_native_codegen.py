@@ -22,7 +22,7 @@ from rnla_neuro.spec.numeric import compile_expression
 from rnla_neuro.spec.proof import derivative, symbol
 from rnla_neuro_backends.equilibrium import EquilibriumSimulation, NoCompilerWarning
 from rnla_neuro_backends.moving_equilibrium import compiler
-from rnla_neuro_backends.moving_equilibrium.codegen import _Printer, generate
+from rnla_neuro_backends.moving_equilibrium.codegen import Printer, generate
 from rnla_neuro_backends.moving_equilibrium.compiler import compile_library, find_compiler
 
 NATIVE = pytest.mark.backend("equilibrium:native")
@@ -179,7 +179,7 @@ def test_the_printer_against_numpy_and_sympy(real: str, bound: float) -> None:
     Bounds are a few units in the last place, times the largest intermediate value (1 beside the result).
     float32 rounds its argument: the reference gets the rounded one.
     """
-    printer = _Printer({"u": "u", "a": "a"}, "real")
+    printer = Printer({"u": "u", "a": "a"}, "real")
     exprs = expressions()
     cases = "\n".join(f"case {k}: return {printer.doprint(e)};" for k, e in enumerate(exprs))
     code = f"""#include <algorithm>
@@ -216,7 +216,7 @@ extern "C" double evaluate(int k, double u, double a) {{ return value(k, real(u)
 @NATIVE
 def test_numbers_are_printed_to_the_last_digit() -> None:
     numbers = [sp.Rational(1, 3), sp.pi, sp.Float("0.1", 17), sp.Integer(7), sp.E, sp.Rational(-2, 7), sp.sqrt(2)]
-    printer = _Printer({}, "double")
+    printer = Printer({}, "double")
     cases = "\n".join(f"case {k}: return {printer.doprint(x)};" for k, x in enumerate(numbers))
     library = compile_library(
         f'#include <cmath>\nextern "C" double number(int k) {{ switch (k) {{ {cases} }} return 0; }}\n'
