@@ -1,12 +1,14 @@
 """The strings are the model: each line of a model file, changed, changes what is simulated or is refused.
 
 tests/unit/test_model_lines.py looks at the derived form, in every variant of a line; here the result itself
-is looked at, in one variant a line that is allowed.
+is looked at, in one variant a line that is allowed, on every backend. Of the compiled targets of the fused kernel the
+text and the constants that they are given are looked at for every model, and the result for one, slowly.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,17 +19,45 @@ from rnla_neuro.resources import models_dir
 from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.spec.loader import available_models, parse_model
 from rnla_neuro.spec.model import ModelSpec
-from rnla_neuro_backends.equilibrium import EquilibriumSimulation
+from rnla_neuro_backends import brian2, brian2_cpp, equilibrium
+from rnla_neuro_backends.explicit.kernel import make_kernel
 from tests.conformance.nets import events
 from tests.model_lines import Change, changes
 
+_ENGINES = {
+    "equilibrium:numpy": lambda network: equilibrium.BACKEND.build(network, core="numpy", start="rest"),
+    "brian2:numpy": lambda network: brian2.BACKEND.build(network, target="numpy", road="fused", start="rest"),
+    "brian2:plain": lambda network: brian2.BACKEND.build(network, target="numpy", road="plain", start="rest"),
+    "brian2:cython": lambda network: brian2.BACKEND.build(network, target="cython", road="fused", start="rest"),
+    "brian2_cpp": lambda network: brian2_cpp.BACKEND.build(network, start="rest"),
+}
 _QUICK = ("rate_nla",)
-_CASES = [pytest.param(name, marks=() if name in _QUICK else pytest.mark.slow) for name in available_models()]
+_NUMPY = ("equilibrium:numpy", "brian2:numpy")
+
+
+def cases() -> list[object]:
+    """Every model with numpy; the compiled targets and the plain road, which take minutes, with the default model."""
+    pairs = [(engine, name) for engine in _NUMPY for name in available_models()]
+    pairs += [(engine, _QUICK[0]) for engine in _ENGINES if engine not in _NUMPY]
+    return [
+        pytest.param(
+            engine,
+            name,
+            marks=[pytest.mark.backend(engine)] + [pytest.mark.slow] * (name not in _QUICK or engine not in _NUMPY),
+            id=f"{engine}-{name}",
+        )
+        for engine, name in pairs
+    ]
+
+
 #: Lines without an effect: what describes the model. Blank lines and comments come on top.
 _EXEMPT = ("name", "summary", "source")
 
 
-def outcome(model: ModelSpec) -> np.ndarray:
+Look = Callable[[ModelSpec], list[object]]
+
+
+def outcome(model: ModelSpec, engine: str) -> np.ndarray:
     """Simulate five trials of a tiny network from rest; return all that can be read from it, as one array.
 
     Inputs and weights are large enough to pass the poster's borders in both layers; the start at rest shows
@@ -36,7 +66,7 @@ def outcome(model: ModelSpec) -> np.ndarray:
     network = NetworkSpec(model, (3, 3, 2), (1,), delay=RewardDelay.parse("none"))
     rng = np.random.default_rng(0)
     seen = []
-    with EquilibriumSimulation(network, core="numpy", start="rest") as simulation:
+    with _ENGINES[engine](network) as simulation:
         hidden, action = simulation.weights()
         simulation.set_weights([hidden, 5 * action])
         for k in range(5):
@@ -57,36 +87,56 @@ def outcome(model: ModelSpec) -> np.ndarray:
     return np.concatenate([np.ravel(x) for x in seen])
 
 
-def differs(one: np.ndarray, other: np.ndarray) -> bool:
+def differs(one: object, other: object) -> bool:
     """Return whether results differ by more than rounding in another order could explain."""
+    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+        return one != other
     return one.shape != other.shape or bool((np.abs(one - other) > 1e-9 * (np.abs(one) + 1e-12)).any())
 
 
-def check_line(name: str, variants: list[Change], original: np.ndarray) -> str:
-    """Return ``changed``, ``refused`` (every variant), or ``silent``."""
+def given(model: ModelSpec) -> object:
+    """What a compiled target of the fused kernel is given: its text, its constants, the weights at the start.
+
+    Beside it, what is computed in Python for all of them: inputs, noise, greedy actions.
+    """
+    network = NetworkSpec(model, (3, 3, 2), (1,), delay=RewardDelay.parse("none"))
+    kernel = make_kernel(network)
+    constants = kernel.initial_arrays()
+    numbers = [constants["params"], constants["matrices"], *(w.ravel() for w in network.initial_weights())]
+    form = network.form
+    on_the_host = (model.trial, model.exploration, form.input_rate, form.action_rate, form.policy, form.modulators)
+    return kernel.key, np.concatenate(numbers).tobytes(), on_the_host
+
+
+def check_line(name: str, variants: list[Change], look: Look, original: list[object]) -> str:
+    """Return ``changed``, ``refused`` (every variant), or ``silent``: something is as it was."""
     path = models_dir() / f"{name}.toml"
     silent = False
     for change in variants:
         try:
-            other = outcome(parse_model(change.text, path))
+            other = look(parse_model(change.text, path))
         except RnlaError:
             continue
-        if differs(original, other):
+        if all(differs(a, b) for a, b in zip(original, other, strict=True)):
             return "changed"
         silent = True
     return "silent" if silent else "refused"
 
 
-@pytest.mark.backend("equilibrium:numpy")
-@pytest.mark.parametrize("name", _CASES)
-def test_every_line_counts(name: str) -> None:
+@pytest.mark.parametrize(("engine", "name"), cases())
+def test_every_line_counts(engine: str, name: str) -> None:
+    """Of the fused kernel, the result with numpy *and* what the compiled targets are given."""
+
+    def look(model: ModelSpec) -> list[object]:
+        return [outcome(model, engine), *([given(model)] if engine == "brian2:numpy" else [])]
+
     path = models_dir() / f"{name}.toml"
     text = path.read_text(encoding="utf-8")
-    original = outcome(parse_model(text, path))
+    original = look(parse_model(text, path))
     by_line: dict[int, list[Change]] = {}
     for change in changes(text):
         by_line.setdefault(change.number, []).append(change)
-    verdict = {number: check_line(name, variants, original) for number, variants in by_line.items()}
+    verdict = {number: check_line(name, variants, look, original) for number, variants in by_line.items()}
     lines = text.splitlines()
     assert [lines[k - 1] for k, v in verdict.items() if v == "silent"] == []
     counts = {v: list(verdict.values()).count(v) for v in ("changed", "refused")}
