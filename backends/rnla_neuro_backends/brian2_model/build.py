@@ -45,7 +45,9 @@ class Schedule:
     late: list[Any] = field(default_factory=list)
     measure: list[Any] = field(default_factory=list)
     settle: list[Any] = field(default_factory=list)
+    capture: list[Any] = field(default_factory=list)
     keep: list[Any] = field(default_factory=list)
+    shift: list[Any] = field(default_factory=list)
     modulators: dict[str, Any] = field(default_factory=dict)
     synapses: dict[str, list[Any]] = field(default_factory=dict)
 
@@ -56,7 +58,9 @@ class Schedule:
             *self.late,
             *self.measure,
             *self.settle,
+            *self.capture,
             *self.keep,
+            *self.shift,
             *self.modulators.values(),
         ]
         return runners + [runner for group in self.synapses.values() for runner in group]
@@ -136,8 +140,10 @@ class Builder:
         now = "\n".join(f"rnla_{past}_now = {past}" for past in strings.past)
         later = "\n".join(f"{past}_prev = rnla_{past}_now" for past in strings.past)
         if strings.past:
-            self.schedule.keep.append(group.run_regularly(now, when="groups", order=CAPTURE))
+            moved = "\n".join(f"{past}_prev += {past} - rnla_{past}_now" for past in strings.past)
+            self.schedule.capture.append(group.run_regularly(now, when="groups", order=CAPTURE))
             self.schedule.keep.append(group.run_regularly(later, when="after_groups"))
+            self.schedule.shift.append(self.on_call(group, moved))
         if level > 0 and self.at_once:
             u = self.model.roles["voltage"]
             self.schedule.measure.append(self.on_call(group, f"rnla_mismatch = {u} - rnla_rest"))

@@ -71,15 +71,21 @@ class Jumps:
 
     @contextmanager
     def jump(self) -> Iterator[None]:
-        """Whatever jumps inside moves the voltages so that the mismatch stays what it was."""
+        """Whatever jumps inside moves the voltages so that the mismatch stays what it was.
+
+        What a variable has changed by over the last step stays what it was, too: ``…_prev`` moves with it. The
+        errors may be moving, with noise, while the input is ramped by a jump at every step.
+        """
         self.prepare()
         if not self.at_once:
             yield
             return
         self.run(self._schedule.early)
         self.run(self._schedule.measure)
+        self.run(self._schedule.capture)
         yield
         self.land()
+        self.run(self._schedule.shift)
 
     def settle(self) -> None:
         """Put the voltages of a proven model on the moving equilibrium, without any mismatch."""
@@ -88,11 +94,17 @@ class Jumps:
             group.rnla_mismatch = 0
         self.run(self._schedule.early)
         self.land()
+        self._forget()
 
     def stay(self) -> None:
         """Let what has changed move no voltage: the past is what it would be if it had always been so."""
         self.prepare()
         self.run(self._schedule.early)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let every ``…_prev`` take the present value."""
+        self.run(self._schedule.capture)
         self.run(self._schedule.keep)
 
     def land(self) -> None:
@@ -127,7 +139,6 @@ class Jumps:
                 f"(last change {change:.2g}): the nudging is too strong for these weights; use a smaller beta"
             )
         self.run(schedule.late)
-        self.run(schedule.keep)
 
     def check_finite(self) -> None:
         """Look whether the voltages still mean anything.

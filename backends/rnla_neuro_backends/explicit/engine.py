@@ -5,7 +5,9 @@ The discrete scheme, the same on every engine. A step k goes from t_k = t0 + k d
 1. Whatever jumps at t_k: events of step k; the input, where its coefficients differ from those of the step
    before; held noise, where its row differs (`ExplicitForm.noise` is ``jump``). All of it is one jump: the
    mismatch m = u - rest is measured before, and the voltages land where u = rest + m afterwards, by
-   sweeps forward, nudging, backward. ``…_prev`` takes the value after the landing.
+   sweeps forward, nudging, backward. ``…_prev`` moves by as much, so that what changed over the last step
+   stays what it was: errors may move with the noise while the input is ramped by a jump at every step. After a
+   start from ``equilibrium`` or ``rest`` it takes the present value.
 2. Sums of the present: drive = W rbar, reductions of the action layer, feedback = W^T ebar from layer to layer.
 3. Recordings.
 4. Traces, by an Euler step, from the values of 2; the gate of this step.

@@ -163,6 +163,7 @@ class NumpyEngine(Engine):
             self._present(part)
             mismatch = [u - d - e for u, d, e in zip(part.u, part.drive, part.ebar, strict=True)]
             mismatch[-1] = mismatch[-1] - part.noise[0]
+            self._shift(part, agents, -1.0)
         elif start == "equilibrium":
             mismatch = [np.zeros_like(u) for u in f.u]
         self._apply(block, block.t0 + k * self._dt, events)
@@ -177,8 +178,24 @@ class NumpyEngine(Engine):
         else:
             self._land(part, mismatch, agents, block)
         f.put(agents, part)
-        self._keep(agents)
+        if start == "continue":
+            self._shift(part, agents, 1.0)
+        else:
+            self._keep(agents)
         return everybody
+
+    def _shift(self, f: Fields, agents: Agents, sign: float) -> None:
+        """Let …_prev move with the present: what changed over the last step stays what it was.
+
+        It is called before a jump with -1 and after it with 1.
+        """
+        for own, now in zip(self._ebar_prev, f.ebar, strict=True):
+            own[agents] += sign * now
+        for own, now in zip(self._rate_prev[:-1], f.rate[1:], strict=True):
+            own[agents] += sign * now[:, :-1]
+        if sign > 0:
+            self._drive_prev[0][agents] = f.drive[0]
+            self._moved[agents] = self._form.rate == "difference"  # drive_prev is not that of rbar_prev
 
     def _shown(self, block: Block, k: int) -> Real | None:
         """Return the input of a step with the bias unit, (A, n_in + 1), if it differs from the one before."""
