@@ -1,6 +1,6 @@
 """Speed figures: benchmarks/results/speed.md. Ratios of one run, on one pinned core.
 
-    python benchmarks/speed.py
+    python benchmarks/speed/equilibrium.py
 
 1. A digits trial of R-NLA (T 30 ms, dt 1 ms, reward, plasticity and environment included) beside a numpy
    REINFORCE step of the same network in the same environment, ten seeds at once, in alternating blocks.
@@ -25,7 +25,7 @@ from typing import Any
 
 SEEDS = tuple(range(901, 911))
 BLOCK, BLOCKS = 500, 11
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parents[1] / "results"
 
 
 def pin() -> None:
@@ -116,7 +116,7 @@ def main() -> None:
     lines = [
         "# Speed figures",
         "",
-        f"`python benchmarks/speed.py`, one core of {platform.machine()}, Python {platform.python_version()}.",
+        f"`python benchmarks/speed/equilibrium.py`, one core of {platform.machine()}, Python {platform.python_version()}.",
         "",
         "## A digits trial, 64-40-10, ten seeds at once",
         "",
