@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
+import sympy as sp
 from scipy.linalg import expm
 
-from rnla_neuro.errors import ConfigError, ConvergenceError, ModelError
+from rnla_neuro.errors import BackendError, ConfigError, ConvergenceError, ModelError
 from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.seeding import streams
 from rnla_neuro.spec.derive import derive_form
+from rnla_neuro.spec.derive_plasticity import derive_initial
 from rnla_neuro.spec.form import EquilibriumForm, Traces
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_and_slope
@@ -69,20 +72,17 @@ class NetworkSpec:
 
     def initial_weights(self) -> list[FloatArray]:
         """Draw the initial weights of all agents, one array (A, n_post, n_pre + 1) a projection."""
-        last = len(self.sizes) - 2
+        last, model = len(self.sizes) - 2, self.model
+        kinds = {part: derive_initial(model, part) for part in ("hidden", "action")}
+        known = {name: parameter.value for name, parameter in model.parameters.items()}
+        known |= {"T": model.trial.duration, "dt": model.trial.dt, "n": float(self.sizes[-1])}
         per_agent = []
         for seed in self.seeds:
             rng = streams(seed).weights
             per_agent.append(
                 [
-                    _draw_weights(
-                        self.form.action if k == last else self.form.hidden,
-                        self.form,
-                        rng,
-                        shape,
-                        self.sizes[-1],
-                    )
-                    for k, shape in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True))
+                    _draw_weights(kinds["action" if k == last else "hidden"], known, rng, shape)
+                    for k, shape in enumerate(pairwise(self.sizes))
                 ]
             )
         return [np.stack(projection) for projection in zip(*per_agent, strict=True)]
@@ -92,9 +92,23 @@ class NetworkSpec:
         """Weight of the rewarded trial in the eligibility trace when its reward arrives.
 
         The trace of a source of 1 during the open gate (the whole trial without a gate), read after the
-        delay; a random delay is averaged over its law.
+        delay; a random delay is averaged over its law. It is 1 for models that do not ask for it and are not
+        of the proven form.
+
+        Raises:
+            BackendError: The model asks for it, and is not of the proven form.
+            ConfigError: The trace holds nothing of the trial when its reward arrives.
         """
-        trial, traces = self.model.trial, self.form.action
+        trial = self.model.trial
+        try:
+            traces = self.form.action
+        except BackendError as error:
+            if not uses_credit(self.model):
+                return 1.0
+            raise BackendError(
+                f"{self.model.path.name}: 'credit' is known for models of the proven form only: write a number in its "
+                f"place. Why it is not of that form: {error}"
+            ) from None
         gated = traces.sources and all(s.gated for s in traces.sources)
         window = trial.gate if gated else trial.decision
         delays = self.delay.sample(np.random.default_rng(0), 4096, trial.duration)
@@ -121,6 +135,14 @@ class NetworkSpec:
         return credit
 
 
+def uses_credit(model: ModelSpec) -> bool:
+    """Return whether a model asks for the credit of a rewarded trial."""
+    synapses = (model.synapse_hidden, model.synapse_action)
+    texts = [text for s in synapses for text in (s.equations, *s.on_event.values())]
+    lines = (line.split("#", 1)[0] for text in texts for line in text.splitlines())
+    return any(re.search(r"\bcredit\b", line) for line in lines)
+
+
 def _eligibility_source(traces: Traces) -> int:
     """Return the source that drives the eligibility trace, directly or through a cascade."""
     reach = np.eye(len(traces.names)) + (traces.A != 0)
@@ -131,16 +153,18 @@ def _eligibility_source(traces: Traces) -> int:
 
 
 def _draw_weights(
-    traces: Traces, form: EquilibriumForm, rng: np.random.Generator, shape: tuple[int, int], n_out: int
+    initial: tuple[sp.Expr, sp.Expr],
+    known: Mapping[str, float],
+    rng: np.random.Generator,
+    shape: tuple[int, int],
 ) -> FloatArray:
     n_pre, n_post = shape
-    values = {"N_pre": float(n_pre), "N_post": float(n_post)}
+    values = {"N_pre": float(n_pre), "N_post": float(n_post), **known}
     parts = []
-    for expr, size in ((traces.initial, (n_post, n_pre)), (traces.initial_bias, (n_post, 1))):
+    for expr, size in zip(initial, ((n_post, n_pre), (n_post, 1)), strict=True):
         names = tuple(sorted(s.name for s in expr.free_symbols if re.fullmatch(r"randn?_\d+", s.name)))
         draws = [rng.standard_normal(size) if n.startswith("randn") else rng.random(size) for n in names]
-        known = {**form.parameters, **values, "n": float(n_out)}
-        parts.append(np.broadcast_to(compile_expression(expr, names, known)(*draws), size))
+        parts.append(np.broadcast_to(compile_expression(expr, names, values)(*draws), size))
     return np.concatenate(parts, axis=1)
 
 

@@ -105,7 +105,7 @@ class Brian2Backend(Backend):
             if road == "fused":
                 raise
             text = f"the model runs on Brian2's own groups, which is slower and without jumps of the voltages: {error}"
-            LOG.warning(text)
+            LOG.info(text)
             warnings.warn(text, PlainRoadWarning, stacklevel=3)
             return "plain"
         return "fused"

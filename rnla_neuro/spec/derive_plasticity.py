@@ -205,18 +205,6 @@ class _Projection:
         if not equal(gain.xreplace({pulse: factor * pulse}), factor * gain):
             raise self.scope.refuse(key, f"term '{gain}' is not proportional to the pulse {str(pulse)!r}")
 
-    def initial(self, text: str, key: str) -> sp.Expr:
-        """Initial weights; each call of randn() or rand() gets a symbol of its own."""
-        count = {"randn": 0, "rand": 0}
-
-        def draw(name: str) -> sp.Expr:
-            count[name] += 1
-            return symbol(f"{name}_{count[name]}")
-
-        generators = {"randn": lambda: draw("randn"), "rand": lambda: draw("rand")}
-        names = {name: symbol(name) for name in ("N_pre", "N_post", "n", *self.parameters)}
-        return parse(text, f"{self.file}: [synapse.{self.part}] {key}", names, generators)
-
     def result(self) -> Traces:
         for name, equation in self.equations.items():
             if not equation.is_ode and name == self.weight:
@@ -225,6 +213,7 @@ class _Projection:
         matrix = np.zeros((len(self.traces), len(self.sources)))
         for (row, column), value in self.entries.items():
             matrix[row, column] = value
+        initial, initial_bias = derive_initial(self.model, self.part)
         return Traces(
             names=self.traces,
             A=np.array(rows, dtype=np.float64).reshape(len(self.traces), len(self.traces)),
@@ -233,9 +222,34 @@ class _Projection:
             eligibility=self.traces.index(self.model.roles["eligibility"]),
             updates={channel: self.update(channel, text) for channel, text in self.spec.on_event.items()},
             flows=self.flows(),
-            initial=self.initial(self.spec.initial, "initial"),
-            initial_bias=self.initial(self.spec.initial_bias, "initial_bias"),
+            initial=initial,
+            initial_bias=initial_bias,
         )
+
+
+def derive_initial(model: ModelSpec, part: str) -> tuple[sp.Expr, sp.Expr]:
+    """Return the initial weights of a projection type, and those of the bias unit; any model has them.
+
+    Each call of randn() or rand() gets a symbol of its own: ``randn_1`` and so on.
+
+    Args:
+        model: The model.
+        part: ``hidden`` or ``action``, the postsynaptic layer.
+    """
+    spec = model.synapse_hidden if part == "hidden" else model.synapse_action
+    names = {name: symbol(name) for name in ("N_pre", "N_post", "n", "T", "dt", *model.parameters)}
+
+    def read(text: str, key: str) -> sp.Expr:
+        count = {"randn": 0, "rand": 0}
+
+        def draw(name: str) -> sp.Expr:
+            count[name] += 1
+            return symbol(f"{name}_{count[name]}")
+
+        generators = {"randn": lambda: draw("randn"), "rand": lambda: draw("rand")}
+        return parse(text, f"{model.path.name}: [synapse.{part}] {key}", names, generators)
+
+    return read(spec.initial, "initial"), read(spec.initial_bias, "initial_bias")
 
 
 def _pulse_variables(model: ModelSpec) -> dict[str, str]:

@@ -37,7 +37,7 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 from brian2 import Clock, Network, NetworkOperation, NeuronGroup, Quantity, Synapses
 
 from rnla_neuro.errors import BackendError, ConfigError, unknown
-from rnla_neuro.network import NetworkSpec
+from rnla_neuro.network import NetworkSpec, uses_credit
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.brian2_model.build import PROCESS, Builder
@@ -267,20 +267,19 @@ def to_brian2(
 
     Raises:
         ConfigError: Sizes or weights do not fit.
-        BackendError: The model's sums need each other, or it needs `weights` or `credit` that cannot be
-            derived from it.
+        BackendError: The model's sums need each other, or it needs a `credit` that cannot be derived from it.
     """
     if isinstance(model, str):
         from rnla_neuro.spec.loader import load_model
 
         model = load_model(model)
     spec = NetworkSpec(model, tuple(int(size) for size in sizes), (seed,))
-    try:
-        arrays = _weights(spec.initial_weights() if weights is None else weights, spec.sizes)
-        needs_credit = credit is None and "credit" in model.text
-        credit = spec.credit if needs_credit else 1.0 if credit is None else credit
-    except BackendError as error:
-        raise BackendError(f"{error}; or give to_brian2 the weights=… and credit=… of such a model") from None
+    arrays = _weights(spec.initial_weights() if weights is None else weights, spec.sizes)
+    if credit is None:
+        try:
+            credit = spec.credit if uses_credit(model) else 1.0
+        except BackendError as error:
+            raise BackendError(f"{error}; or give to_brian2 the credit=… of such a model") from None
     network = Brian2Network(Builder(model, spec.sizes, seed, credit, name, clock))
     network._write(arrays)
     return network

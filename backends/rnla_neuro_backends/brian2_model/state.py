@@ -14,9 +14,8 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 from brian2.core.variables import ArrayVariable
 
 from rnla_neuro.errors import BackendError
-from rnla_neuro.spec.equations import split_equations, split_statements
-from rnla_neuro.spec.model import ModelSpec, SynapseSpec
 from rnla_neuro_backends.brian2_model.groups import Brian2Network
+from rnla_neuro_backends.explicit.names import modulator_names, trace_names
 
 FloatArray = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
@@ -160,20 +159,3 @@ def changing(group: Any) -> list[Any]:
         for v in group.variables.values()
         if isinstance(v, ArrayVariable) and v.owner.name == group.name and not (v.read_only or v.constant)
     ]
-
-
-def trace_names(spec: SynapseSpec, weight: str) -> list[str]:
-    """Return the names of a projection's traces, in the order of the file."""
-    equations = split_equations(spec.equations, "synapse")
-    return [name for name, equation in equations.items() if equation.is_ode and name != weight]
-
-
-def modulator_names(model: ModelSpec) -> list[tuple[str, str]]:
-    """Return (channel, variable) of all that neuromodulators keep, in the order of `modulator_state`."""
-    out: list[tuple[str, str]] = []
-    for channel, spec in model.neuromodulators.items():
-        equations = split_equations(spec.equations, channel)
-        names = [*spec.initial, *(name for name, eq in equations.items() if eq.is_ode)]
-        names += [statement.name for statement in split_statements(spec.on_event, channel)]
-        out += [(channel, name) for name in dict.fromkeys(names)]
-    return out

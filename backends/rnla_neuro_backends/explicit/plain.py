@@ -6,7 +6,7 @@ milliseconds a step, whatever the size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from rnla_neuro_backends.brian2_model.build import Builder
 from rnla_neuro_backends.brian2_model.groups import Brian2Network
 from rnla_neuro_backends.brian2_model.player import Player, Stepper
 from rnla_neuro_backends.brian2_model.state import StateNames, changing
+from rnla_neuro_backends.explicit.block import Planner
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, FloatArray
 
 Target = Literal["numpy", "cython"]
@@ -78,7 +79,9 @@ class PlainEngine(Engine):
         self._own = [v for group in self._names.neurons for v in changing(group)]
         self._synaptic = [v for group in self._names.synapses for v in changing(group)]
         start = [v.get_value().copy() for v in (*self._own, *self._synaptic)]
+        self._at_start = start[: len(self._own)]
         self._agents = [[v.copy() for v in start] for _ in range(self.n_agents)]
+        self._planner = Planner(network.model.trial)
         self._loaded = 0
 
     @contextmanager
@@ -140,6 +143,60 @@ class PlainEngine(Engine):
         noise = _values(top, roles["noise"]).T if "noise" in roles else np.zeros((len(seen["u"]), self.sizes[-1]))
         return {name: np.array(value, dtype=np.float64) for name, value in (seen | {"noise": noise}).items()}
 
+    def silent(self, observation: FloatArray, names: list[str]) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Run one trial for each observation from rest, without noise and learning; the agents do not notice.
+
+        Args:
+            observation: Input values, shape (B, n_in).
+            names: Variables of the action layer that are wanted, as they are at the decision.
+
+        Returns:
+            The decision's argument and the variables, each of shape (A, B, n_out).
+        """
+        learning = [s.state_updater for s in self._names.synapses if s.state_updater.active]
+        changing_variables = (*self._own, *self._synaptic)
+        decisions: list[list[FloatArray]] = []
+        seen: dict[str, list[list[FloatArray]]] = {name: [] for name in names}
+        for agent in range(self.n_agents):
+            self._load(agent)
+            before = [v.get_value().copy() for v in changing_variables]
+            for updater in learning:
+                updater.active = False
+            decisions.append([])
+            for name in names:
+                seen[name].append([])
+            try:
+                for x in observation:
+                    _put(self._own, self._at_start)
+                    decisions[-1].append(self._play(self._quiet(x), 0))
+                    for name in names:
+                        seen[name][-1].append(np.array(getattr(self.net.layers[-1], f"{name}_")[:], float))
+            finally:
+                for updater in learning:
+                    updater.active = True
+                _put(changing_variables, before)
+        return np.array(decisions), {name: np.array(values) for name, values in seen.items()}
+
+    def _quiet(self, x: FloatArray) -> Block:
+        """A trial of one agent in which nothing happens but the input."""
+        course = self._planner.course(0)
+        nothing = np.zeros(0, np.int64)
+        return Block(
+            n_steps=course.n_steps,
+            t0=0.0,
+            trial=0,
+            basis=np.stack([np.zeros_like(x), x])[None],
+            coefficients=course.coefficients,
+            noise=np.zeros((1, 1, self.sizes[-1])),
+            noise_row=np.zeros(course.n_steps, np.int64),
+            gate=np.zeros(course.n_steps, np.int64),
+            event_agent=nothing,
+            event_step=nothing,
+            event_channel=nothing,
+            event_value=np.zeros(0),
+            start="equilibrium",
+        )
+
     # ---- state --------------------------------------------------------------------------------------
     def _load(self, agent: int) -> None:
         """Put an agent's values into the groups, and keep those of the one before."""
@@ -174,6 +231,11 @@ class PlainEngine(Engine):
                     value[...] = mine["own"][at : at + value.size].reshape(value.shape)
                     at += value.size
             self._names.write(mine, whole="own" in mine)
+
+
+def _put(variables: Sequence[Any], values: Sequence[npt.NDArray[Any]]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.get_value()[...] = value
 
 
 def _values(monitor: StateMonitor, name: str) -> FloatArray:

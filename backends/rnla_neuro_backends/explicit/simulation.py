@@ -9,17 +9,14 @@ import numpy.typing as npt
 
 from rnla_neuro.errors import BackendError, ConfigError
 from rnla_neuro.events import EventBatch
-from rnla_neuro.network import GainBound, NetworkSpec
-from rnla_neuro.seeding import streams
+from rnla_neuro.network import NetworkSpec
 from rnla_neuro.simulation import FloatArray, IntArray, Simulation
-from rnla_neuro_backends.common.exploration import make_exploration
-from rnla_neuro_backends.common.readout import WATCH_EVERY, GainWatch, Readout, check_shapes
+from rnla_neuro_backends.common.readout import check_shapes
 from rnla_neuro_backends.explicit.block import Course, Planner, place_events, split
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, Start
-from rnla_neuro_backends.explicit.stability import refuse_unstable
-from rnla_neuro_backends.moving_equilibrium.core import Recording, initial_modulators, modulator_state
-
-_PULSE_END = 1e-9  # a neuromodulator pulse of which less than this is left has ended
+from rnla_neuro_backends.explicit.names import decaying_names
+from rnla_neuro_backends.explicit.reading import reading_of
+from rnla_neuro_backends.moving_equilibrium.core import Recording
 
 
 class ExplicitSimulation(Simulation):
@@ -54,19 +51,15 @@ class ExplicitSimulation(Simulation):
         self._sweeps: FloatArray = np.zeros(self.n_agents)
         self._known: dict[str, npt.NDArray[Any]] | None = None
         self._shapes = [(b, a + 1) for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
-        form = network.form
-        rngs = [streams(seed).exploration for seed in network.seeds]
-        spec = network.model.exploration
-        self._exploration = make_exploration(spec, form, rngs, self.sizes[-1], current=True)
-        self._modulators = modulator_state(form)
-        self._gain, self._readout = GainWatch(network), Readout(form, self.sizes)
-        if trial.ramp > 0 and not self._readout.linear_input():
-            raise ConfigError(f"model {network.model.name!r}: ramps need the input rate rbar = x")
+        self._reading = reading_of(network, engine)
+        self._exploration = self._reading.exploration
         weights = network.initial_weights()
-        self._gain.accept(weights)
-        refuse_unstable(network, weights)
-        first = initial_modulators(form, self.sizes[-1])
-        self._write({"w": self._flat(weights), "modulators": np.tile(first, (self.n_agents, 1))})
+        self._reading.accept(weights)
+        state = {"w": self._flat(weights)}
+        first = self._reading.initial_modulators()
+        if first is not None:
+            state["modulators"] = np.tile(first, (self.n_agents, 1))
+        self._write(state)
 
     # ---- trials -------------------------------------------------------------------------------------
     def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
@@ -85,9 +78,10 @@ class ExplicitSimulation(Simulation):
         course, result = self._trial(observation, events, record=True)
         first = course.switch if waited else 0  # the network may have idled before the trial
         time = clock + np.arange(course.n_steps, dtype=np.float64)[first:] * self._planner.dt
-        u, ebar, drive, noise = (result.recording[k][:, first:] for k in ("u", "ebar", "drive", "noise"))
-        rate = self._readout.rates(u, drive, noise)
-        return np.argmax(result.decision, axis=1), Recording(time, u, ebar, drive, rate, noise)
+        seen = {name: values[:, first:] for name, values in result.recording.items()}
+        u, ebar, drive, noise = (seen[name] for name in ("u", "ebar", "drive", "noise"))
+        recording = Recording(time, u, ebar, drive, self._reading.rates(seen), noise)
+        return np.argmax(result.decision, axis=1), recording
 
     def _trial(self, observation: FloatArray, events: EventBatch, record: bool) -> tuple[Course, BlockResult]:
         x = self._input(observation)
@@ -99,8 +93,7 @@ class ExplicitSimulation(Simulation):
         self._clock, self._waited, self._start = end, False, "continue"
         self.decisions += 1
         self._sweeps = result.sweeps.astype(np.float64)
-        if self.decisions % WATCH_EVERY == 0:
-            self._gain.look(self._weights(), self.decisions)
+        self._reading.look(self._weights, self.decisions)
         return course, result
 
     def _input(self, observation: FloatArray) -> FloatArray:
@@ -119,7 +112,7 @@ class ExplicitSimulation(Simulation):
         noise, noise_row = self._exploration.steps(course.n_steps, course.switch, self._planner.dt)
         basis = np.stack([self._last_input, x], axis=1)
         if self.engine.INPUT == "rate":
-            basis = np.asarray(self._readout.input_rate(basis), dtype=np.float64)
+            basis = self._reading.input_rate(basis)
         block = Block(
             n_steps=course.n_steps,
             t0=self._clock,
@@ -176,17 +169,13 @@ class ExplicitSimulation(Simulation):
 
     def _pulsing(self) -> bool:
         """Whether a pulse lasts; one that has ended is set to 0."""
-        pulses = [(m.channel, m.pulse) for m in self.network.form.modulators if m.pulse]
-        if not pulses:
+        if not decaying_names(self.network.model):
             return False
-        values = self._read()["modulators"].copy()
-        at = [self._modulators.index((channel, pulse.variable)) for channel, pulse in pulses]
-        left = np.abs(values[:, at]) * [pulse.tau for _, pulse in pulses]
-        if (left >= _PULSE_END).any():
-            return True
-        values[:, at] = 0.0
-        self._write({"modulators": values})
-        return False
+        values = self._read()["modulators"]
+        lasts, left = self._reading.decaying(values)
+        if left is not values:
+            self._write({"modulators": left})
+        return lasts
 
     # ---- reading ------------------------------------------------------------------------------------
     def _read(self) -> dict[str, npt.NDArray[Any]]:
@@ -207,18 +196,13 @@ class ExplicitSimulation(Simulation):
         parts = np.split(flat, ends, axis=1)
         return [p.reshape(self.n_agents, *shape) for p, shape in zip(parts, self._shapes, strict=True)]
 
-    @property
-    def bound(self) -> GainBound:
-        """The gain bound as it was when last looked at."""
-        return self._gain.bound
-
     def predict(self, observation: FloatArray) -> IntArray:
         """Return greedy actions (A, B): the decision without exploration, in the limit of weak nudging."""
-        return self._readout.predict(self._weights(), observation)
+        return self._reading.predict(self._weights(), observation)
 
     def policy(self, observation: FloatArray) -> FloatArray:
         """Return the probabilities of the exploring policy, shape (A, B, n_out)."""
-        return self._readout.policy(self._weights(), observation)
+        return self._reading.policy(self._weights(), observation)
 
     def weights(self) -> list[FloatArray]:
         """Return copies of the weights."""
@@ -233,8 +217,7 @@ class ExplicitSimulation(Simulation):
                 ones are kept.
         """
         check_shapes(self._weights(), weights)
-        refuse_unstable(self.network, weights)
-        self._gain.accept(weights)
+        self._reading.accept(weights)
         self._write({"w": self._flat(weights)})
         if self.decisions:
             self._start = "equilibrium"
@@ -242,10 +225,8 @@ class ExplicitSimulation(Simulation):
     def traces(self) -> list[FloatArray]:
         """Return copies of the traces, one array (A, n_trace, n_post, n_pre + 1) a projection."""
         flat, out, at = self._read()["z"], [], 0
-        form = self.network.form
-        for k, shape in enumerate(self._shapes):
-            kind = form.action if k == len(self._shapes) - 1 else form.hidden
-            full = (len(kind.names), *shape)
+        for n_trace, shape in zip(self._reading.traces, self._shapes, strict=True):
+            full = (n_trace, *shape)
             size = int(np.prod(full))
             out.append(flat[:, at : at + size].reshape(self.n_agents, *full).astype(np.float64))
             at += size
@@ -274,7 +255,7 @@ class ExplicitSimulation(Simulation):
     def diagnostics(self) -> dict[str, FloatArray]:
         """Return the sweeps of the last trial and the neuromodulators' variables, each of shape (A,)."""
         values = self._read()["modulators"]
-        named = {f"{c}.{v}": values[:, k].astype(np.float64) for k, (c, v) in enumerate(self._modulators)}
+        named = {f"{c}.{v}": values[:, k].astype(np.float64) for k, (c, v) in enumerate(self._reading.modulators)}
         return {"sweeps": self._sweeps} | named
 
     def close(self) -> None:
