@@ -51,7 +51,7 @@ def together(runner: Any) -> list[Any]:
 
 def _passes(synapses: Any) -> list[tuple[list[Any], str]]:
     """Return all fusable runners by pass, each with the reason why it does not belong to the one before."""
-    ours = [runner for runner in synapses.contained_objects if runner.fusable and runner.active]
+    ours = [runner for runner in synapses.contained_objects if runner.fusable and runner.active and runner.written()]
     if not synapses.fuse:
         return [([runner], "fuse=False") for runner in ours]
     network = network_of(synapses)

@@ -163,6 +163,8 @@ class DenseRunner(CodeRunner):  # type: ignore[misc]
     def create_code_objects(self, run_namespace: Mapping[str, Any]) -> None:
         """Generate the code of this runner and of those that are fused with it."""
         self.check(run_namespace)
+        if self.group.trace_updater is not None:
+            self.group.trace_updater.find(run_namespace)
         self.codeobj = None
         blocks = [block for runner in together(self) for block in runner.blocks(run_namespace)]
         if blocks:

@@ -127,7 +127,7 @@ class TraceRunner(DenseRunner):
 
     def written(self) -> set[str]:
         """Return the traces."""
-        return set() if self.buffers is None else {trace.name for trace in self.buffers.traces}
+        return set() if self._known is None else set(self._known[1])
 
     def create_code_objects(self, run_namespace: Mapping[str, Any]) -> None:
         """Generate the code that buffers a step."""
