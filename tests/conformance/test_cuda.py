@@ -1,8 +1,10 @@
 """The CUDA text of the fused kernel against its CPU text, executed without a GPU, and compiled where nvcc is.
 
 A block of threads runs as fibers (cuda/cuda_emulation.hpp), in orders that show what lacks a synchronisation. Sums
-are formed in another order than on the CPU, so float64 agrees to rounding and no better: 1e-12 of the largest
-value over dozens of steps, at learning rates where the weights change by about their size.
+are formed in another order than on the CPU, so float64 agrees to rounding and no better. A landing ends where
+voltages change by a few units in the last place, and errors are a thousand times smaller than voltages: 1e-11 of an
+array's largest value after some hundred steps is what is left, at learning rates where the weights change by about
+their size. (PERFORMANCE.md asks for 1e-10.)
 """
 
 from __future__ import annotations
@@ -10,7 +12,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from math import inf, isnan
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,13 +48,14 @@ MODELS = available_models()
 SIZES, SEEDS = (5, 7, 40, 4), (3, 8)
 #: Of the sweeps of a landing the last one is a matter of rounding.
 NOT_COMPARED = ("status",)
+CLOSE = (1e-11, "")
 SANITIZED = ("-std=c++17", "-O1", "-g1", "-w", "-fsanitize=thread")
 
 
 def fast(name: str, **overrides: str) -> ModelSpec:
     """Load a model at a learning rate with which a few rewards change the weights by about their size."""
     known = load_model(name).parameters
-    eta = {"rate_nla_poster": "0.05", "rate_nla_pulse": "0.1"}.get(name, "0.2")
+    eta = {"rate_nla_poster": "0.05", "rate_nla_pulse": "0.2"}.get(name, "0.3")
     rates = {"eta": eta, "eta_hom": "0.02", "n_R": "3"}
     return load_model(name, {**{k: v for k, v in rates.items() if k in known}, **overrides})
 
@@ -58,7 +64,7 @@ def network(name: str, precision: str = "float64", **overrides: str) -> NetworkS
     return NetworkSpec(fast(name, **overrides), SIZES, SEEDS, precision)
 
 
-def live(simulation: ExplicitSimulation, trials: int = 4) -> np.ndarray:
+def live(simulation: ExplicitSimulation, trials: int = 3) -> np.ndarray:
     """Run trials with rewards at awkward times, of every channel; return the decisions."""
     rng, decisions = np.random.default_rng(5), []
     for _ in range(trials):
@@ -85,17 +91,25 @@ def on_cpu(spec: NetworkSpec, folder: Path, *, record: bool = True) -> list[Call
     return engine.calls
 
 
+def both(spec: NetworkSpec, folder: Path, threads: int = 64, **options: Any) -> tuple[list[Call], Replay]:
+    """Return what the CPU made of a life, and the CUDA text as a program; the two are compiled at the same time."""
+    with ThreadPoolExecutor(1) as pool:
+        replay = pool.submit(Replay, cuda(spec, threads), folder, **options)
+        return on_cpu(spec, folder), replay.result()
+
+
 def worst(calls: list[Call], replay: Replay) -> tuple[float, str]:
     """Return the largest difference of an array after a call, in parts of its largest value, and its name."""
     found = replay.results()
     assert len(found) == len(calls)
     scale = {name: max(np.abs(c.after[name]).max() for c in calls) for name in calls[0].after}
-    return max(
+    off = [
         (float(np.abs(after[name] - exact).max() / (scale[name] or 1.0)), name)
         for call, after in zip(calls, found, strict=True)
         for name, exact in call.after.items()
         if name not in NOT_COMPARED
-    )
+    ]
+    return max(((inf if isnan(x) else x), name) for x, name in off)
 
 
 def cuda(spec: NetworkSpec, threads: int = 64) -> CudaKernel:
@@ -106,17 +120,17 @@ def cuda(spec: NetworkSpec, threads: int = 64) -> CudaKernel:
 @pytest.mark.parametrize("name", MODELS)
 def test_the_cuda_text_of_every_model_equals_the_cpu_text(name, tmp_path):
     spec = network(name)
-    calls, replay = on_cpu(spec, tmp_path), Replay(cuda(spec), tmp_path)
+    calls, replay = both(spec, tmp_path)
     for order in ("forward", "reverse"):
         outcome = replay.run(calls, order)
         assert outcome.returncode == 0, outcome.stderr
-        assert worst(calls, replay) < (1e-12, "")
+        assert worst(calls, replay) < CLOSE
 
 
 @pytest.mark.backend("brian2_cuda:emulated")
 def test_float32_without_room_on_the_chip_and_with_frozen_layers(tmp_path):
     spec = NetworkSpec(fast("rate_nla"), SIZES, SEEDS, "float32", freeze_hidden=True)
-    calls, replay = on_cpu(spec, tmp_path), Replay(cuda(spec, 32), tmp_path, chip_limit=0)
+    calls, replay = both(spec, tmp_path, 32, chip_limit=0)
     results = []
     for order in ("forward", "17"):
         outcome = replay.run(calls, order)
@@ -153,8 +167,8 @@ def sanitizer(tmp_path_factory: pytest.TempPathFactory) -> None:
 )
 def test_no_thread_reads_what_another_is_writing(name, tmp_path):
     spec = network(name)
-    calls = on_cpu(spec, tmp_path)[:6]
-    outcome = Replay(cuda(spec), tmp_path, SANITIZED).run(calls)
+    calls, replay = both(spec, tmp_path, flags=SANITIZED)
+    outcome = replay.run(calls[:6])
     assert outcome.returncode == 0, outcome.stderr[:3000]
 
 
@@ -169,8 +183,8 @@ def test_a_missing_synchronisation_is_found(nth, tmp_path):
         at = 1 + nth % (len(parts) - 2)
         return "RNLA_SYNC();".join([*parts[:at], parts[at] + "/* missing */" + parts[at + 1], *parts[at + 2 :]])
 
-    calls = on_cpu(spec, tmp_path)
-    outcome = Replay(cuda(spec), tmp_path, SANITIZED, edit).run(calls)
+    calls, replay = both(spec, tmp_path, flags=SANITIZED, edit=edit)
+    outcome = replay.run(calls)
     assert outcome.returncode in (RACE, 3), "nothing was found"
 
 
@@ -178,10 +192,9 @@ def test_a_missing_synchronisation_is_found(nth, tmp_path):
 def test_without_synchronisation_the_comparison_fails(tmp_path):
     spec = network("rate_nla_ou")
     edit = "#define RNLA_SYNC() __syncthreads()", "#define RNLA_SYNC() ((void)0)"
-    calls = on_cpu(spec, tmp_path)
-    replay = Replay(cuda(spec), tmp_path, edit=lambda text: text.replace(*edit))
+    calls, replay = both(spec, tmp_path, edit=lambda text: text.replace(*edit))
     outcome = replay.run(calls, "reverse")
-    assert outcome.returncode != 0 or not worst(calls, replay) < (1e-12, "")
+    assert outcome.returncode != 0 or not worst(calls, replay) < CLOSE
 
 
 needs_brian2cuda = pytest.mark.skipif(
@@ -202,7 +215,7 @@ def test_the_generated_program_runs_over_its_socket(tmp_path):
         program = ExplicitSimulation(spec, engine)
         reference = ExplicitSimulation(spec, CpuEngine(Kernel(kernel_settings(spec)), tmp_path))
         assert np.array_equal(live(program), live(reference))
-        assert relative(program.weights(), reference.weights()) < 1e-12
+        assert relative(program.weights(), reference.weights()) < 1e-11
         assert relative(program.traces(), reference.traces()) < 1e-10  # what is left of them after a while
     finally:
         engine.close()

@@ -19,7 +19,10 @@ int main(int argc, char** argv) {
     std::ofstream results(argv[2], std::ios::binary);
     constexpr int N = sizeof table / sizeof table[0];
     void* device[N];
-    for (int k = 0; k < N; ++k) cudaMalloc(&device[k], table[k].bytes);
+    for (int k = 0; k < N; ++k) {
+        cudaMalloc(&device[k], table[k].bytes);
+        if (table[k].kept) cudaMemset(device[k], 0, table[k].bytes);  // as brian2cuda does
+    }
     for (int n = take<int>(calls); n > 0; --n) {
         const int block = take<int>(calls);
         for (int given = take<int>(calls); given > 0; --given) {
