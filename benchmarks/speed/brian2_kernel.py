@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.speed.brian2_programs import State, folder_of
-from benchmarks.speed.brian2_workload import BETA, BLOCK, Workload
+from benchmarks.speed.brian2_workload import BETA, BLOCK, DT, Workload
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.loader import load_model, parse_model
 from rnla_neuro.spec.model import ModelSpec
@@ -72,10 +72,11 @@ class KernelLibrary:
         precision: ``float64`` or ``float32``.
         held: Whether it may use that the input is held for a block.
         agents: Independent copies.
+        loops: How often the tables are run through; 1 leaves a state to compare.
     """
 
-    def __init__(self, root: Path, work: Workload, precision: str, held: bool, agents: int = 1):
-        self.work, self.agents = work, agents
+    def __init__(self, root: Path, work: Workload, precision: str, held: bool, agents: int = 1, loops: int = 1):
+        self.work, self.agents, self.loops = work, agents, loops
         network = NetworkSpec(model(work), work.sizes, tuple(range(agents)), precision)
         self.kernel = Kernel(replace(kernel_settings(network), capacity=128))
         names = ", ".join(f"static_cast<{a.ctype if a.dtype != 'real' else self._real}*>(p[{k}])"
@@ -108,55 +109,61 @@ class KernelLibrary:
             self.arrays[name][: values.size] = values
 
     def blocks(self) -> list[Block]:
-        """Return the blocks of the workload; every agent is given the same."""
+        """Return the blocks of the workload; every agent is given the same.
+
+        A reward comes at the end of its block, with the decision; the last one only if the tables are run again.
+        """
         work, agents, found = self.work, self.agents, []
-        every = np.arange(agents)
         for b in range(work.blocks):
-            rewarded = b + 1 < work.blocks
+            events = agents if b + 1 < work.blocks or self.loops > 1 else 0
             found.append(
                 Block(
-                    n_steps=BLOCK, t0=b * BLOCK * 1e-3, trial=0,
+                    n_steps=BLOCK,
+                    t0=b * BLOCK * DT,
+                    trial=0,
                     basis=np.repeat(work.inputs[b][None, None], agents, axis=0),
                     coefficients=np.ones((BLOCK, 1)),
                     noise=np.repeat(work.noise[None, b * BLOCK : (b + 1) * BLOCK], agents, axis=0),
-                    noise_row=np.arange(BLOCK), gate=np.ones(BLOCK, np.int64),
-                    event_agent=every[: agents * rewarded],
-                    event_step=np.full(agents * rewarded, BLOCK),
-                    event_channel=np.zeros(agents * rewarded, np.int64),
-                    event_value=np.full(agents * rewarded, work.rewards[b + 1] if rewarded else 0.0),
+                    noise_row=np.arange(BLOCK),
+                    gate=np.ones(BLOCK, np.int64),
+                    event_agent=np.arange(events),
+                    event_step=np.full(events, BLOCK),
+                    event_channel=np.zeros(events, np.int64),
+                    event_value=np.full(events, work.rewards[(b + 1) % work.blocks]),
                 )
-            )  # fmt: skip
+            )
         return found
 
     def start(self) -> None:
         """Put the network where the workload begins."""
+        agents = self.agents
         self._set(self.kernel.initial_arrays())
         weights = np.concatenate([w.ravel() for w in self.work.weights])
-        state = {name: np.zeros((self.agents, size)) for name, size in (("z", self.kernel.layout.z_size),)}
-        del state
-        first = np.repeat(self.work.inputs[:1], self.agents, axis=0)
-        self._set(self.kernel.to_arrays({"w": np.repeat(weights[None], self.agents, axis=0), "input": first}))
-        modulators = np.tile(list(self._modulators()), (self.agents, 1))
-        self._set(self.kernel.to_arrays({"modulators": modulators}))
+        state = {
+            "w": np.repeat(weights[None], agents, axis=0),
+            "input": np.repeat(self.work.inputs[:1], agents, axis=0),
+            "modulators": np.tile(self._modulators(), (agents, 1)),
+        }
+        self._set(self.kernel.to_arrays(state))
 
     def _modulators(self) -> list[float]:
-        form = self.kernel.settings.form.base
-        n = self.work.sizes[-1]
+        """Return the neuromodulators' initial values; they depend on the number of actions at most."""
+        form, n = self.kernel.settings.form.base, self.work.sizes[-1]
         return [float(e.subs(dict.fromkeys(e.free_symbols, n))) for m in form.modulators for e in m.initial]
 
     def run(self) -> float:
         """Run the workload; seconds of processor time a step and agent."""
         self.start()
-        took = 0.0
-        for block in self.blocks():
-            self._set(self.kernel.pack(block))
-            begun = time.process_time()
-            self.library.advance(self.pointers)
-            took += time.process_time() - begun
-            size = next(a.size for a in self.kernel.arrays if a.name == "status")
-            if self.arrays["status"].reshape(-1, 2)[:, 0].any():
-                raise SystemExit(f"the kernel of {self.work.name} did not converge (status of {size // 2} agents)")
-        return took / self.work.steps / self.agents
+        packed, took = [self.kernel.pack(block) for block in self.blocks()], 0.0
+        for _ in range(self.loops):
+            for given in packed:
+                self._set(given)
+                begun = time.process_time()
+                self.library.advance(self.pointers)
+                took += time.process_time() - begun
+                if self.arrays["status"].reshape(-1, 2)[:, 0].any():
+                    raise SystemExit(f"the kernel of {self.work.name} did not converge")
+        return took / self.loops / self.work.steps / self.agents
 
     def state(self) -> State:
         """Return w, E and u of the first agent."""

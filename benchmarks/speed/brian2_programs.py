@@ -105,7 +105,7 @@ def _build(folder: Path, work: Workload, style: str, precision: str) -> None:
     b2.prefs.codegen.cpp.extra_compile_args_gcc = ["-w", *FLAGS, "-include", "objects.h"]
     b2.defaultclock.dt = DT * b2.second
     try:
-        net = StockNet(work, style)
+        net = StockNet(work, style, precision)
         # processor time of the main loop: what else the machine does is not in it
         b2.device.insert_code("before_network_run", "const std::clock_t _begun = std::clock();")
         b2.device.insert_code(

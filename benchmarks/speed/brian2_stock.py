@@ -142,6 +142,12 @@ H = u_trg - u
 ebar_prev = ebar
 """,
 }
+#: exp(g*u) overflows in float32: the softmax is a sum over pairs there, as usually written.
+FLOAT32 = {
+    "sharp = exp(g*u) : 1 (constant over dt)": "sharp = 1.0 : 1",
+    "soft = exp(u/(c*sigma)) : 1 (constant over dt)": "soft = 1.0 : 1",
+    " (linked)": "",
+}
 # Places within Brian2's slot "groups": sums, errors and traces from the action layer down, and at 0 the voltages.
 DRIVES, REDUCTIONS, FEEDBACK = -1000, -900, -800
 
@@ -149,13 +155,17 @@ DRIVES, REDUCTIONS, FEEDBACK = -1000, -900, -800
 class StockNet:
     """The groups and synapses of a workload in one style, for Brian2's active device."""
 
-    def __init__(self, work: Workload, style: str):
+    def __init__(self, work: Workload, style: str, precision: str = "float64"):
         import brian2 as b2
 
         self.b2, self.work, self.style = b2, work, style
         self.careful = style != "usual"
         self.traces = {"dense": "every_step", "dense, traces at events": "at_events"}.get(style)
-        self.text = EQUATIONS["careful" if self.careful else "usual"]
+        self.text = dict(EQUATIONS["careful" if self.careful else "usual"])
+        self.pairs = not self.careful or precision == "float32"
+        if self.careful and self.pairs:
+            for old, new in FLOAT32.items():
+                self.text["action"] = self.text["action"].replace(old, new)
         self.names: dict[str, Any] = {
             name: value * b2.second if name.startswith("tau") else value
             for name, value in SYMBOLS.items()
@@ -231,8 +241,8 @@ class StockNet:
 
     def reductions(self, action: Any) -> None:
         """Make the sums of both softmaxes."""
-        if not self.careful:
-            text = """p_sum_post = exp(g*(u_pre - u_post)) : 1 (summed)
+        if self.pairs:
+            text = """p_sum_post = exp(clip(g*(u_pre - u_post), -80, 80)) : 1 (summed)
                       q_sum_post = exp((u_pre - u_post)/(c*sigma)) : 1 (summed)"""
             pairs = self.connect(action, action, text, "pairs")
         else:
