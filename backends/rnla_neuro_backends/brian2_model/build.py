@@ -86,7 +86,7 @@ class Builder:
     ):
         self.model, self.sizes, self.name, self.clock = model, sizes, name, clock
         self.dtype, self.own_noise = dtype, own_noise
-        self.streams = streams(seed)
+        self.seed, self.streams = seed, streams(seed)
         self.namespace = {p.name: Quantity(p.value, dim=second.dim if p.unit == "s" else None)
                           for p in model.parameters.values()}  # fmt: skip
         self.namespace |= {"T": model.trial.duration * second, "n": float(sizes[-1])}
@@ -102,6 +102,7 @@ class Builder:
         self.updaters: dict[Node, list[Any]] = {node: [] for node in self.order}
         self.schedule = Schedule()
         self.process = self.strings[-1].process
+        self.noise_stepper: Any = None
         self.signals = self.group(1, "\n".join(f"{signal} : 1" for signal in SIGNALS), "signals")
         self.signals.credit = credit
         self.modulators = {channel: self.modulator(channel) for channel in model.neuromodulators}
@@ -167,7 +168,7 @@ class Builder:
         if spec.law == "ornstein-uhlenbeck" and self.own_noise:
             kept, fresh = f"exp(-dt/({spec.tau}))", f"sqrt(1 - exp(-2*dt/({spec.tau})))*randn()"
             step = f"{name} = {name}*{kept} + ({spec.scale})*{fresh}"
-            group.run_regularly(step, when="groups", order=PROCESS)
+            self.noise_stepper = group.run_regularly(step, when="groups", order=PROCESS)
 
     def modulator(self, channel: str) -> NeuronGroup:
         """Make the one neuron that holds a neuromodulator channel's variables."""

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -43,6 +43,10 @@ from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.brian2_model.build import PROCESS, Builder
 from rnla_neuro_backends.brian2_model.jumps import Jumps
 from rnla_neuro_backends.brian2_model.strings import constant
+
+if TYPE_CHECKING:
+    from rnla_neuro.bridge import EnvironmentBridge
+    from rnla_neuro_backends.brian2_model.loop import ClosedLoop
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -67,6 +71,7 @@ class Brian2Network:
         at_once: Whether voltages follow a jump at once: the model is proven prospective.
         jumps: What moves the voltages when something jumps.
         process: The variable of the action layer that the exploration law sets; None if there is none.
+        noise_stepper: What steps noise that is a process in time by Brian2's random numbers, if anything does.
         network: The Brian2 network that holds everything.
     """
 
@@ -83,7 +88,8 @@ class Brian2Network:
         self.network: Network = parts.network()
         self.at_once = parts.at_once
         self.jumps, self.process = Jumps(parts), parts.process
-        self._rng = parts.streams.exploration
+        self.noise_stepper: Any = parts.noise_stepper
+        self._seed, self._rng = parts.seed, parts.streams.exploration
         self._ramp: tuple[FloatArray, FloatArray, float, float] | None = None
         self.network.add(
             NetworkOperation(
@@ -193,6 +199,21 @@ class Brian2Network:
         if not self.at_once:
             derive_form(self.model)  # raises
         self.jumps.settle()
+
+    def close_loop(self, bridge: EnvironmentBridge, seed: int | None = None) -> ClosedLoop:
+        """Let an environment run beside the network: afterwards a plain ``run(200*T)`` learns.
+
+        Args:
+            bridge: The environment, of one agent, with this model's times and channels.
+            seed: Determines the exploration; None: the network's own.
+
+        Raises:
+            ConfigError: Inputs, actions, channels or times of both differ.
+            BackendError: The device is not Brian2's runtime device, which alone runs network operations.
+        """
+        from rnla_neuro_backends.brian2_model.loop import ClosedLoop
+
+        return ClosedLoop(self, bridge, self._seed if seed is None else seed)
 
     def synaptic(self, name: str) -> list[FloatArray]:
         """Return a variable of the synapses, one array (n_post, n_pre + 1) a projection, bias last."""

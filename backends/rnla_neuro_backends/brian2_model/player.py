@@ -60,7 +60,17 @@ class Player:
     @property
     def playing(self) -> bool:
         """Whether steps of the block are left."""
-        return self._block is not None and self._step < self._block.n_steps
+        return self.steps_left > 0
+
+    @property
+    def loaded(self) -> bool:
+        """Whether there is a block that has not ended."""
+        return self._block is not None
+
+    @property
+    def steps_left(self) -> int:
+        """Steps of the block that are left."""
+        return 0 if self._block is None else self._block.n_steps - self._step
 
     def load(self, block: Block, agent: int = 0) -> None:
         """Take a block; `agent` is the row of its arrays that concerns this network."""

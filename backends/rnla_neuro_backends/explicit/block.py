@@ -98,6 +98,34 @@ def place_events(events: EventBatch, t0: float, course: Course, dt: float) -> di
     }
 
 
+def make_block(
+    course: Course,
+    dt: float,
+    *,
+    t0: float,
+    trial: int,
+    basis: FloatArray,
+    noise: tuple[FloatArray, IntArray],
+    events: EventBatch,
+    start: Start = "continue",
+    record: bool = False,
+) -> Block:
+    """Put a block together; the arguments are those of `Block`, and noise as `Exploration.steps` returns it."""
+    return Block(
+        n_steps=course.n_steps,
+        t0=t0,
+        trial=trial,
+        basis=basis,
+        coefficients=course.coefficients,
+        noise=noise[0],
+        noise_row=noise[1],
+        gate=course.gate,
+        **place_events(events, t0, course, dt),  # type: ignore[arg-type]
+        start=start,
+        record=record,
+    )
+
+
 def split(block: Block, dt: float, max_steps: int, max_events: int) -> Iterator[Block]:
     """Cut a block into parts that an engine can take, without changing what happens.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,12 +19,13 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 # isort: split
 from brian2 import Clock, StateMonitor, prefs, second
 
+from rnla_neuro.events import EventBatch
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro_backends.brian2_model.build import Builder
 from rnla_neuro_backends.brian2_model.groups import Brian2Network
 from rnla_neuro_backends.brian2_model.player import Player, Stepper
 from rnla_neuro_backends.brian2_model.state import StateNames, changing
-from rnla_neuro_backends.explicit.block import Planner
+from rnla_neuro_backends.explicit.block import Planner, make_block
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, FloatArray
 
 Target = Literal["numpy", "cython"]
@@ -179,21 +181,15 @@ class PlainEngine(Engine):
 
     def _quiet(self, x: FloatArray) -> Block:
         """A trial of one agent in which nothing happens but the input."""
-        course = self._planner.course(0)
-        nothing = np.zeros(0, np.int64)
-        return Block(
-            n_steps=course.n_steps,
+        course = replace(self._planner.course(0), gate=np.zeros(self._planner.decision, np.int64))
+        return make_block(
+            course,
+            self._planner.dt,
             t0=0.0,
             trial=0,
             basis=np.stack([np.zeros_like(x), x])[None],
-            coefficients=course.coefficients,
-            noise=np.zeros((1, 1, self.sizes[-1])),
-            noise_row=np.zeros(course.n_steps, np.int64),
-            gate=np.zeros(course.n_steps, np.int64),
-            event_agent=nothing,
-            event_step=nothing,
-            event_channel=nothing,
-            event_value=np.zeros(0),
+            noise=(np.zeros((1, 1, self.sizes[-1])), np.zeros(course.n_steps, np.int64)),
+            events=EventBatch.empty(),
             start="equilibrium",
         )
 

@@ -18,6 +18,7 @@ from rnla_neuro.spec.proof import number, symbol
 from rnla_neuro_backends.common.exploration import Exploration, exploration_of, make_exploration
 from rnla_neuro_backends.common.readout import WATCH_EVERY, GainWatch, Readout, Weights
 from rnla_neuro_backends.explicit.engine import Engine
+from rnla_neuro_backends.explicit.growth import Stepped, refuse_growing
 from rnla_neuro_backends.explicit.names import decaying_names, modulator_names, trace_names
 from rnla_neuro_backends.explicit.stability import refuse_unstable
 from rnla_neuro_backends.moving_equilibrium.core import initial_modulators
@@ -27,7 +28,30 @@ IntArray = npt.NDArray[np.int64]
 _PULSE_END = 1e-9  # a neuromodulator pulse of which less than this is left has ended
 
 
-class Silent(Protocol):
+def _constants(network: NetworkSpec) -> dict[str, float]:
+    """Return what an expression of constants may use, in SI units."""
+    model = network.model
+    known = {name: parameter.value for name, parameter in model.parameters.items()}
+    return known | {"T": model.trial.duration, "dt": model.trial.dt, "n": float(network.sizes[-1])}
+
+
+def exploration_for(network: NetworkSpec) -> Exploration:
+    """Return the exploration of a network's agents, for engines that integrate; any model has one."""
+    spec, n_out = network.model.exploration, network.sizes[-1]
+    rngs = [streams(seed).exploration for seed in network.seeds]
+    try:
+        return make_exploration(spec, network.form, rngs, n_out, current=True)
+    except BackendError:  # not of the proven form: by the strings
+        known, where = _constants(network), f"{network.model.path.name}: [exploration]"
+
+        def constant(text: str, key: str) -> float:
+            return number(parse(text, f"{where} {key}", symbol), known, f"{where} {key}")
+
+        tau = None if spec.tau is None else constant(spec.tau, "tau")
+        return exploration_of(spec.law, constant(spec.scale, "scale"), tau, rngs, n_out)
+
+
+class Silent(Stepped, Protocol):
     """An engine that can run a trial without noise and learning, on a copy."""
 
     def silent(self, observation: FloatArray, names: list[str]) -> tuple[FloatArray, dict[str, FloatArray]]:
@@ -94,8 +118,7 @@ class ProvenReading(Reading):
     def __init__(self, network: NetworkSpec) -> None:
         super().__init__(network)
         form, model = network.form, network.model
-        rngs = [streams(seed).exploration for seed in network.seeds]
-        self.exploration = make_exploration(model.exploration, form, rngs, network.sizes[-1], current=True)
+        self.exploration = exploration_for(network)
         self._gain, self._readout = GainWatch(network), Readout(form, network.sizes)
         if model.trial.ramp > 0 and not self._readout.linear_input():
             raise ConfigError(f"model {model.name!r}: ramps need the input rate rbar = x")
@@ -154,21 +177,18 @@ class SilentReading(Reading):
     def __init__(self, network: NetworkSpec, engine: Silent) -> None:
         super().__init__(network)
         self._engine, self._largest = engine, 0.0
-        model, spec = network.model, network.model.exploration
-        self._known = {name: parameter.value for name, parameter in model.parameters.items()}
-        self._known |= {"T": model.trial.duration, "dt": model.trial.dt, "n": float(network.sizes[-1])}
-        rngs = [streams(seed).exploration for seed in network.seeds]
-        scale = self._constant(spec.scale, "scale")
-        tau = None if spec.tau is None else self._constant(spec.tau, "tau")
-        self.exploration = exploration_of(spec.law, scale, tau, rngs, network.sizes[-1])
-        self._decaying = [self.modulators.index(name) for name in decaying_names(model)]
-
-    def _constant(self, text: str, key: str) -> float:
-        where = f"{self.model.path.name}: [exploration] {key}"
-        return number(parse(text, where, symbol), self._known, where)
+        self.exploration, self._known = exploration_for(network), _constants(network)
+        self._decaying = [self.modulators.index(name) for name in decaying_names(network.model)]
 
     def accept(self, weights: list[FloatArray]) -> None:
-        """Nothing is known of the gain."""
+        """See `Reading.accept`; a perturbation is followed, since nothing is known of the gain."""
+        before = self._engine.read()
+        flat = [np.reshape(w, (len(w), -1)) for w in weights]
+        self._engine.write({"w": np.concatenate(flat, axis=1)})
+        try:
+            refuse_growing(self._engine, self.network)
+        finally:
+            self._engine.write(before)
 
     def input_rate(self, x: FloatArray) -> FloatArray:
         """Never asked for: the engine takes input values."""

@@ -12,7 +12,7 @@ from rnla_neuro.events import EventBatch
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.simulation import FloatArray, IntArray, Simulation
 from rnla_neuro_backends.common.readout import check_shapes
-from rnla_neuro_backends.explicit.block import Course, Planner, place_events, split
+from rnla_neuro_backends.explicit.block import Course, Planner, make_block, split
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, Start
 from rnla_neuro_backends.explicit.names import decaying_names
 from rnla_neuro_backends.explicit.reading import reading_of
@@ -109,20 +109,17 @@ class ExplicitSimulation(Simulation):
         return x
 
     def _advance(self, course: Course, x: FloatArray, events: EventBatch, record: bool = False) -> BlockResult:
-        noise, noise_row = self._exploration.steps(course.n_steps, course.switch, self._planner.dt)
         basis = np.stack([self._last_input, x], axis=1)
         if self.engine.INPUT == "rate":
             basis = self._reading.input_rate(basis)
-        block = Block(
-            n_steps=course.n_steps,
+        block = make_block(
+            course,
+            self._planner.dt,
             t0=self._clock,
             trial=self.decisions,
             basis=basis,
-            coefficients=course.coefficients,
-            noise=noise,
-            noise_row=noise_row,
-            gate=course.gate,
-            **place_events(events, self._clock, course, self._planner.dt),  # type: ignore[arg-type]
+            noise=self._exploration.steps(course.n_steps, course.switch, self._planner.dt),
+            events=events,
             start=self._start,
             record=record,
         )
