@@ -228,7 +228,7 @@ class DenseSynapses(Group):  # type: ignore[misc]
         return self._add_runner(code, name or self._free_name("run_custom"), when=when, order=order, **options)
 
     def before_run(self, run_namespace: Mapping[str, Any]) -> None:
-        """Check units, and who else looks at the synapses."""
+        """Check units."""
         self.equations.check_units(self, run_namespace=run_namespace)
         check_subexpressions(self, self.equations, run_namespace)
         super().before_run(run_namespace)
@@ -280,6 +280,9 @@ class DenseSynapses(Group):  # type: ignore[misc]
         """Form the traces if they are due; for the runtime templates."""
         assert self.trace_updater is not None
         self.trace_updater.step_done(period)
+
+    def _check_for_invalid_values(self, k: str, v: Any) -> None:
+        super()._check_for_invalid_values(k, np.asarray(v, dtype=np.float64))  # float32 cannot hold the bound
 
     def _full_state(self) -> Any:
         self.flush_traces()

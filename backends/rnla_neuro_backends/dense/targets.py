@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
@@ -21,22 +24,32 @@ SIMD_FLAG = "-fopenmp-simd"
 _FLOAT = re.compile(r"(?<![\w.])((?:\d+\.\d*|\.\d+)(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+)(?![\w.])")
 
 
-def real_code(code: str | list[str], real: str) -> str:
+def real_code(code: str | list[str], real: str, variables: Mapping[str, Any] | None = None) -> str:
     """Keep generated C++ in its own precision: in C++ ``0.5*x`` is a double, whatever x is.
 
     Args:
         code: Generated statements.
         real: C type of the projection's variables.
+        variables: Those of the code object; scalars and constants among them are doubles (not time, which needs it).
 
     Returns:
-        The same statements; for ``float`` with literals, ``dt`` and loop invariants in float.
+        The same statements; for ``float`` with literals and scalars in float.
     """
     code = code if isinstance(code, str) else "\n".join(code)
     if real != "float":
         return code
     code = _FLOAT.sub(r"\1f", code)
-    code = re.sub(r"\bconst double (_lio_\w+) =", r"const float \1 =", code)
-    return re.sub(r"(?<!const double )\bdt\b", "((float)dt)", code)
+    for name, variable in (variables or {}).items():
+        is_double = getattr(variable, "scalar", False) and np.dtype(variable.dtype) == np.float64
+        if is_double and variable.name != "t":
+            code = re.sub(rf"\b{name}\b(?!\s*[=(])", f"((float){name})", code)
+    return code
+
+
+def once_code(code: str | list[str], real: str) -> str:
+    """Compute what is the same for all synapses in double precision, as Brian2 does, and hand it on as `real`."""
+    code = code if isinstance(code, str) else "\n".join(code)
+    return re.sub(r"\bconst double (_lio_\w+) =", rf"const {real} \1 =", code)
 
 
 def merged(scalar_code: dict[str, str | list[str]], *without: str) -> str:
@@ -49,7 +62,7 @@ def merged(scalar_code: dict[str, str | list[str]], *without: str) -> str:
     return "\n".join(lines)
 
 
-_GLOBALS = {"real_code": real_code, "merged": merged}
+_GLOBALS = {"once_code": once_code, "real_code": real_code, "merged": merged}
 
 
 def register() -> None:

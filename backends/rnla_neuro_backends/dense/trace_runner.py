@@ -16,7 +16,7 @@ from brian2.codegen.codeobject import create_runner_codeobj
 from brian2.devices.device import RuntimeDevice
 
 from rnla_neuro.errors import ConfigError
-from rnla_neuro_backends.dense.factors import Factors
+from rnla_neuro_backends.dense.factors import Factors, identifiers, statements
 from rnla_neuro_backends.dense.fusing import Finding, network_of
 from rnla_neuro_backends.dense.runners import DenseRunner, StateRunner, integration_step
 from rnla_neuro_backends.dense.targets import target_name
@@ -108,8 +108,9 @@ class TraceRunner(DenseRunner):
         key = (step, target_name(), tuple(synapses.variables))
         if self._known is not None and self._known[0] == key:
             return self._known[1]
-        names = equations.names | equations.identifiers | {"dt"}
-        resolved = synapses.resolve_all(names, run_namespace=namespace, user_identifiers=set())
+        own = {name for name, _, _ in statements(step)} - set(synapses.variables)
+        names = (equations.names | equations.identifiers | identifiers(step, synapses.variables)) - own
+        resolved = synapses.resolve_all(sorted(names), run_namespace=namespace, user_identifiers=set())
         found: dict[str, Trace] = {}
         for name in sorted(equations.diff_eq_names):
             try:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import sympy as sp
+from sympy.core.function import AppliedUndef
 
 import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
@@ -58,7 +59,8 @@ class _Splitter:
             found |= depends_on(self.variables, symbol.name) if symbol.name in self.variables else set()
         for call in expression.atoms(sp.Function):
             function = self.resolved.get(str(call.func))
-            if isinstance(function, Function) and not function.stateless:
+            unknown = function is None and isinstance(call, AppliedUndef)
+            if unknown or (isinstance(function, Function) and not function.stateless):
                 raise Refused(f"'{sympy_to_str(call)}' is different every time")
         return found
 
@@ -73,15 +75,20 @@ class _Splitter:
         if isinstance(expression, sp.Add):
             return self._join([pair for part in expression.args for pair in self.split(part)])
         if isinstance(expression, sp.Mul):
-            found = [(sp.Integer(1), sp.Integer(1))]
-            for part in expression.args:
-                found = [(f * a, g * b) for f, g in found for a, b in self.split(part)]
-            return self._join(found)
+            return self._product([self.split(part) for part in expression.args])
         if isinstance(expression, sp.Pow) and expression.exp.is_Integer:
             pairs = self.split(expression.base)
             if len(pairs) == 1:
                 return [(pairs[0][0] ** expression.exp, pairs[0][1] ** expression.exp)]
+            if expression.exp > 0:
+                return self._product([pairs] * min(int(expression.exp), 2 * MAX_RANK))
         raise Refused(f"'{sympy_to_str(expression)}' is no product of a pre- and a postsynaptic factor")
+
+    def _product(self, sums: list[list[tuple[Any, Any]]]) -> list[tuple[Any, Any]]:
+        found = [(sp.Integer(1), sp.Integer(1))]
+        for pairs in sums:
+            found = self._join([(f * a, g * b) for f, g in found for a, b in pairs])
+        return found
 
     @staticmethod
     def _join(pairs: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:

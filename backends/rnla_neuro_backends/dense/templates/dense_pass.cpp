@@ -36,7 +36,7 @@ void {{_pass.flush}}(const int _agent);
                 const size_t _vectorisation_idx = _idx;
                 {% for block in p.blocks %}
                 {
-                    {{real_code(vector_code[block.name], p.real)|autoindent}}
+                    {{real_code(vector_code[block.name], p.real, variables)|autoindent}}
                     {% if block.kind == 'post' %}
                     _post_{{block.name}} += _summand;
                     {% elif block.kind == 'pre' %}
@@ -63,10 +63,10 @@ void {{_pass.flush}}(const int _agent);
     {% if p.condition %}
     bool _fires[{{layout.n_agents}}], _any = false;
     {
-        {{real_code(scalar_code['condition'], p.real)|autoindent}}
+        {{once_code(scalar_code['condition'], 'double')|autoindent}}
         for (int _agent_idx = 0; _agent_idx < {{layout.n_agents}}; _agent_idx++)
         {
-            {{real_code(vector_code['condition'], p.real)|autoindent}}
+            {{real_code(vector_code['condition'], 'double')|autoindent}}
             _fires[_agent_idx] = _event;
             _any = _any || _event;
         }
@@ -74,7 +74,7 @@ void {{_pass.flush}}(const int _agent);
     if (_any)
     {% endif %}
     {
-    {{real_code(merged(scalar_code, 'condition'), p.real)|autoindent}}
+    {{once_code(merged(scalar_code, 'condition'), p.real)|autoindent}}
     {% for side, count, start in (('pre', layout.n_pre, layout.pre_start), ('post', layout.n_post, layout.post_start)) if side in vector_code %}
     for (int _agent_idx = 0; _agent_idx < {{layout.n_agents}}; _agent_idx++)
     {
@@ -82,7 +82,7 @@ void {{_pass.flush}}(const int _agent);
         {
             const int _{{side}}_idx = _{{side}}_own + {{start}};
             const size_t _vectorisation_idx = _{{side}}_own;
-            {{real_code(vector_code[side], p.real)|autoindent}}
+            {{real_code(vector_code[side], p.real, variables)|autoindent}}
         }
     }
     {% endfor %}

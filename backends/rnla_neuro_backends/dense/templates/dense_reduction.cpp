@@ -4,14 +4,14 @@
     {% set p = _reduced %}
     {% set target = get_array_name(p.target) %}
     const size_t _vectorisation_idx = -1;
-    {{real_code(scalar_code, p.real)|autoindent}}
+    {{once_code(scalar_code, p.real)|autoindent}}
     for (int _agent = 0; _agent < {{p.n_agents}}; _agent++)
     {
         {{p.real}} _largest = -INFINITY, _total = 0;
         for (int _idx = _agent*{{p.n}}; _idx < (_agent + 1)*{{p.n}}; _idx++)
         {
             const size_t _vectorisation_idx = _idx;
-            {{real_code(vector_code, p.real)|autoindent}}
+            {{real_code(vector_code, p.real, variables)|autoindent}}
             {{target}}[_idx] = _value;
             _largest = _value > _largest ? ({{p.real}})_value : _largest;
             _total += _value;

@@ -12,7 +12,7 @@ void {{_traces.function}}(const int _agent);
     {% set p = _traces %}
     {% set layout = p.layout %}
     const size_t _vectorisation_idx = -1;
-    {{real_code(merged(scalar_code), p.real)|autoindent}}
+    {{once_code(merged(scalar_code), p.real)|autoindent}}
     for (int _agent_idx = 0; _agent_idx < {{layout.n_agents}}; _agent_idx++)
     {
         const int _slot = _agent_idx*{{p.steps}} + {{get_array_name(p.count)}}[_agent_idx];
@@ -22,7 +22,7 @@ void {{_traces.function}}(const int _agent);
             const int _post_idx = _post_own + {{layout.post_start}};
             const int _post_slot = _slot*{{layout.n_post}} + _col;
             const size_t _vectorisation_idx = _post_own;
-            {{real_code(vector_code['post'], p.real)|autoindent}}
+            {{real_code(vector_code['post'], p.real, variables)|autoindent}}
         }
         bool _some = false;
         {% for buffer in p.post %}
@@ -47,7 +47,7 @@ void {{_traces.function}}(const int _agent);
                 const int _pre_idx = _pre_own + {{layout.pre_start}};
                 const int _pre_slot = _slot*{{layout.n_pre}} + _row;
                 const size_t _vectorisation_idx = _pre_own;
-                {{real_code(vector_code['pre'], p.real)|autoindent}}
+                {{real_code(vector_code['pre'], p.real, variables)|autoindent}}
             }
             {{get_array_name(p.count)}}[_agent_idx]++;
         }
