@@ -3,11 +3,18 @@
 The program is generated with Brian2's C++ standalone mode, built once per structure (model, sizes, precision)
 and kept; parameters, weights and seeds are sent to it. At each decision it exchanges with this process over a
 Unix socket.
+
+Two roads, as in the backend `brian2`: *fused*, one kernel for models of the proven form; *plain*, Brian2's own
+`NeuronGroup` and `Synapses` for any model, compiled as they stand, with the parameters.
 """
 
 from __future__ import annotations
 
+import logging
 import shutil
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,10 +24,12 @@ from rnla_neuro.network import NetworkSpec
 from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler
 
 if TYPE_CHECKING:  # Brian2 takes a second to import, and 'rnla list' needs none of it
-    from rnla_neuro_backends.explicit.kernel import Kernel
+    from rnla_neuro_backends.brian2_program.plain import PlainProgramEngine
+    from rnla_neuro_backends.brian2_program.standalone import StandaloneEngine
     from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 
-ROADS = ("auto", "fused")
+LOG = logging.getLogger("rnla_neuro")
+ROADS = ("auto", "fused", "plain")
 
 
 class Brian2CppBackend(Backend):
@@ -47,23 +56,22 @@ class Brian2CppBackend(Backend):
 
         Args:
             network: What to simulate.
-            road: ``auto`` or ``fused``, which are the same here.
+            road: ``fused``, ``plain``, or ``auto``: fused where the model allows it.
             start: ``equilibrium``, or ``rest``: all voltages start at 0.
             directory: Where to leave the program's project, and Brian2's result files at the end: a new or empty
                 folder. None: only in the cache, without result files.
             options: None; any is refused by name.
 
         Raises:
-            BackendError: The model is not proven, or the program cannot be built or started.
+            BackendError: The model cannot go the road that was asked for (the term is named), or the program cannot
+                be built or started.
             ConfigError: An option has a value that is not allowed.
         """
-        from rnla_neuro_backends.brian2_program.standalone import StandaloneEngine
         from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 
         self.check(network, options)
-        kernel = _kernel(network, road)
-        results = None if directory is None else self._leave(kernel, network, Path(directory))
-        engine = StandaloneEngine(kernel, results)
+        made = _Program(network, _road(network, road))
+        engine = made.engine(None if directory is None else made.leave(Path(directory), self.name))
         try:
             return ExplicitSimulation(network, engine, start, self.name)
         except BaseException:
@@ -80,65 +88,118 @@ class Brian2CppBackend(Backend):
         """Say how the network would be run; see `Backend.describe`."""
         from rnla_neuro_backends.explicit.report import describe
 
-        kernel = _kernel(network, "auto")
-
-        def ready() -> ExplicitSimulation | None:
-            from rnla_neuro_backends.brian2_program.build import find_built
-
-            return None if find_built(kernel) is None else self.build(network)
-
+        reason = _why_not_fused(network)
+        if reason is not None:
+            return self._describe_plain(network, str(reason))
+        made = _Program(network, "fused")
         return describe(
             network,
             "as one compiled program (C++), by the fused kernel",
-            ready=ready,
+            ready=lambda: self.build(network) if made.is_built() else None,
             ready_is="the compiled program from the cache",
             no_time=self.missing(),
         )
 
+    def _describe_plain(self, network: NetworkSpec, reason: str) -> Description:
+        """Describe the plain road; a program that has not been built yet is not built for it: it takes a minute."""
+        from rnla_neuro_backends.brian2 import BACKEND as IN_PROCESS
+        from rnla_neuro_backends.explicit.report import describe_plain
+
+        road = "as one compiled program (C++), on Brian2's own groups"
+        if not self.missing() and _Program(network, "plain").is_built():
+            return describe_plain(network, road, reason, lambda: self.build(network, road="plain"))
+        found = describe_plain(network, road, reason, lambda: IN_PROCESS.build(network, target="numpy", road="plain"))
+        why = self.missing() or "the program has not been built yet"
+        return replace(found, seconds=None, basis=why)
+
     def leave_project(self, network: NetworkSpec, folder: Path) -> tuple[tuple[str, str], ...]:
         """Write the program's project into an empty folder, without compiling it; see `Backend.leave_project`."""
         from rnla_neuro_backends.brian2_program.readme import leave_project
-        from rnla_neuro_backends.brian2_program.standalone import write_project
 
-        return leave_project(
-            _kernel(network, "auto"), network.model.text, folder, write_project, self.name, _title(network)
-        )
+        made = _Program(network, _road(network, "auto"))
+        text = network.model.text
+        return leave_project(made.kernel, text, folder, made.write, self.name, _title(network))
 
-    def _leave(self, kernel: Kernel, network: NetworkSpec, directory: Path) -> Path:
+
+class _Program:
+    """The program of a network on one of the roads."""
+
+    def __init__(self, network: NetworkSpec, road: str) -> None:
+        self.network, self.road = network, road
+        self.kernel: Any
+        self.write: Callable[[Any, Path], None]
+        if road == "fused":
+            from rnla_neuro_backends.brian2_program.standalone import write_project
+            from rnla_neuro_backends.explicit.kernel import make_kernel
+
+            self.kernel, self.write = make_kernel(network), write_project
+        else:
+            from rnla_neuro_backends.brian2_program.plain_kernel import PlainKernel
+            from rnla_neuro_backends.brian2_program.plain_project import write_plain_project
+
+            self.kernel, self.write = PlainKernel(network), write_plain_project
+
+    def is_built(self) -> bool:
+        """Whether the program is in the cache."""
+        from rnla_neuro_backends.brian2_program.build import find_built
+
+        return find_built(self.kernel, self.road) is not None
+
+    def engine(self, results: Path | None) -> StandaloneEngine | PlainProgramEngine:
+        """Start the program."""
+        if self.road == "fused":
+            from rnla_neuro_backends.brian2_program.standalone import StandaloneEngine
+
+            return StandaloneEngine(self.kernel, results)
+        from rnla_neuro_backends.brian2_program.plain import PlainProgramEngine
+
+        return PlainProgramEngine(self.kernel, results)
+
+    def leave(self, directory: Path, backend: str) -> Path:
         """Copy the built project into a folder; return the folder for its results."""
         from rnla_neuro_backends.brian2_program.build import find_or_build
         from rnla_neuro_backends.brian2_program.readme import write_readme
-        from rnla_neuro_backends.brian2_program.standalone import write_project
 
         if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
             raise ConfigError(f"directory {directory} is not an empty folder: name a new one")
-        program = find_or_build(kernel, write_project)
+        program = find_or_build(self.kernel, self.write, self.road)
         results = directory / "results"
         try:
             shutil.copytree(program.folder, directory, dirs_exist_ok=True)
             results.mkdir(exist_ok=True)
-            write_readme(kernel, network.model.text, directory, self.name, _title(network))
+            write_readme(self.kernel, self.network.model.text, directory, backend, _title(self.network))
         except (OSError, shutil.Error) as error:
             raise BackendError(f"the project cannot be copied to {directory}: {error}") from error
         return results
 
 
-def _kernel(network: NetworkSpec, road: str) -> Kernel:
-    if road == "plain":
-        raise BackendError(
-            "backend 'brian2_cpp' has no plain road: its events and inputs come at run time, which stock Brian2 "
-            "groups take only from Python. Way out: --backend brian2 --road plain"
-        )
+def _road(network: NetworkSpec, road: str) -> str:
+    """Return the road to take, and say why if it is not the fast one."""
     if road not in ROADS:
         raise ConfigError(unknown("road", road, ROADS))
-    from rnla_neuro_backends.explicit.kernel import make_kernel
+    if road == "plain":
+        return road
+    reason = _why_not_fused(network)
+    if reason is None:
+        return "fused"
+    if road == "fused":
+        raise reason
+    from rnla_neuro_backends.brian2 import PlainRoadWarning
+
+    text = f"the program runs Brian2's own groups, which is slower and without jumps of the voltages: {reason}"
+    LOG.info(text)
+    warnings.warn(text, PlainRoadWarning, stacklevel=4)
+    return "plain"
+
+
+def _why_not_fused(network: NetworkSpec) -> BackendError | None:
+    from rnla_neuro_backends.explicit.form import explicit_form
 
     try:
-        return make_kernel(network)
+        explicit_form(network.model)
     except BackendError as error:
-        raise BackendError(
-            f"{error}. Backend 'brian2_cpp' runs proven models only; --backend brian2 runs it"
-        ) from error
+        return error
+    return None
 
 
 def _title(network: NetworkSpec) -> str:

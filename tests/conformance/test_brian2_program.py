@@ -38,6 +38,7 @@ from rnla_neuro_backends.brian2_program.standalone import StandaloneEngine
 from rnla_neuro_backends.explicit.engine import Block, BlockResult
 from rnla_neuro_backends.explicit.kernel import Kernel, make_kernel
 from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
+from tests.conformance.nets import variant
 
 CPP = pytest.mark.backend("brian2_cpp")
 CYTHON = pytest.mark.backend("brian2:cython")
@@ -433,12 +434,13 @@ def test_the_program_takes_arrays_from_its_command_line(cache: Path, kernel: Ker
 
 
 @CPP
-def test_models_and_roads_it_cannot_run_are_refused_with_the_way_out(cache: Path) -> None:
-    with pytest.raises(BackendError, match="--backend brian2 --road plain"):
-        BACKEND.build(make_network(), road="plain")
+def test_what_it_cannot_run_is_refused_by_name(cache: Path) -> None:
+    unproven = variant("rate_nla", {"r = rbar + tau_m": "r = rbar + 0*tau_m*(rbar - rbar_prev)/dt : 1"})
+    with pytest.raises(BackendError, match=r"\[neuron.input\] equations, r"):
+        BACKEND.build(NetworkSpec(unproven, SIZES, (1,)), road="fused")
     with pytest.raises(ConfigError, match=r"unknown road 'fusde'.*did you mean 'fused'"):
         BACKEND.build(make_network(), road="fusde")
-    with pytest.raises(BackendError, match=r"no precision|option"):
+    with pytest.raises(BackendError, match=r"unknown option of backend 'brian2_cpp' 'core'"):
         BACKEND.build(make_network(), core="numpy")
 
 

@@ -22,18 +22,42 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
 
 from rnla_neuro.errors import BackendError
 from rnla_neuro.resources import cache_dir
 from rnla_neuro_backends.brian2_program.texts import template_stamp
-from rnla_neuro_backends.explicit.kernel import Kernel
+from rnla_neuro_backends.explicit.kernel import KernelArray
 from rnla_neuro_backends.moving_equilibrium.compiler import compiler_identity, find_compiler
 
 MANIFEST, BINARY = "program.json", "main"
 LOCK_TIMEOUT = 900.0
 """Seconds to wait for another process that builds the same program, before building it too."""
 
-Writer = Callable[[Kernel, Path], None]
+
+class Recipe(Protocol):
+    """What a program is built from, such as a `rnla_neuro_backends.explicit.kernel.Kernel`."""
+
+    flags: tuple[str, ...]
+    arrays: tuple[KernelArray, ...]
+    real: np.dtype[Any]
+
+    @property
+    def key(self) -> str:
+        """Tells it apart from others."""
+
+    @property
+    def source(self) -> str:
+        """Text that the program depends on."""
+
+    @property
+    def call(self) -> str:
+        """How the text is called."""
+
+
+Writer = Callable[[Any, Path], None]
 
 
 @dataclass(frozen=True)
@@ -92,13 +116,13 @@ def programs_dir() -> Path:
     return folder
 
 
-def program_key(kernel: Kernel, compiler: str, kind: str) -> str:
+def program_key(kernel: Recipe, compiler: str, kind: str) -> str:
     """Hash everything that a program depends on; parameters, weights and seeds are not among it."""
     about = {
         "kind": kind,
         "kernel": [kernel.key, kernel.source, kernel.call],
         "arrays": [[a.name, a.dtype, a.size, a.role] for a in kernel.arrays],
-        "precision": kernel.settings.precision,
+        "precision": str(kernel.real),
         "flags": list(kernel.flags),
         "compiler": [compiler, compiler_identity(compiler)],
         "brian2": version("brian2"),
@@ -107,7 +131,7 @@ def program_key(kernel: Kernel, compiler: str, kind: str) -> str:
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def find_or_build(kernel: Kernel, write: Writer, kind: str = "fused") -> Program:
+def find_or_build(kernel: Recipe, write: Writer, kind: str = "fused") -> Program:
     """Return the program of a kernel, built if no process has built it before.
 
     Args:
@@ -134,7 +158,7 @@ def find_or_build(kernel: Kernel, write: Writer, kind: str = "fused") -> Program
         ) from error
 
 
-def find_built(kernel: Kernel, kind: str = "fused") -> Program | None:
+def find_built(kernel: Recipe, kind: str = "fused") -> Program | None:
     """Return the program of a kernel if it has been built before; see `find_or_build`."""
     tools = find_toolchain()
     return load_program(programs_dir() / program_key(kernel, tools.compiler, kind))
@@ -151,7 +175,7 @@ def load_program(folder: Path) -> Program | None:
     return None
 
 
-def _build(kernel: Kernel, write: Writer, tools: Toolchain, folder: Path) -> Program:
+def _build(kernel: Recipe, write: Writer, tools: Toolchain, folder: Path) -> Program:
     work = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".tmp", dir=folder.parent))
     try:
         write(kernel, work)

@@ -19,7 +19,6 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,16 +26,22 @@ import numpy as np
 import numpy.typing as npt
 
 from rnla_neuro.errors import BackendError
+from rnla_neuro_backends.brian2_program.messages import (
+    ADVANCE,
+    END,
+    EXCHANGE,
+    HEADER,
+    HELLO,
+    MAGIC,
+    PROTOCOL,
+    QUIT,
+    Arrays,
+    Messages,
+)
 
-MAGIC, PROTOCOL = 0x414C4E52, 2
-HELLO, ADVANCE, EXCHANGE, END, QUIT = 1, 2, 3, 4, 5
-_HEADER, _ITEM, _COUNTS = struct.Struct("=IIQQ"), struct.Struct("=IIQ"), struct.Struct("=II")
 _MAX_PATH = 100  # bytes; a Unix socket's path may have 104 (macOS) or 108 (Linux), with the final zero
-_KEPT = 64  # layouts of messages that are kept
 _POLL = 0.5  # seconds after which a wait looks whether it should go on
 START_TIMEOUT, GRACE = 60.0, 10.0
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class ProgramLink:
@@ -66,10 +71,7 @@ class ProgramLink:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._key, self._logs, self.timeout = key, logs, timeout
-        self._numbers = {name: (k, dtype) for k, (name, dtype) in enumerate(arrays.items())}
-        self._layouts: dict[int, _Layout] = {}
-        self._heads: dict[tuple[object, ...], _Head] = {}
-        self._sequence = 0
+        self._messages = Messages(arrays)
         self._failure: str | None = None
         self._owner = os.getpid()
         self.folder = _private_folder()
@@ -129,9 +131,9 @@ class ProgramLink:
             connection.setsockopt(socket.SOL_SOCKET, option, limit)
 
     def _hello(self) -> None:
-        header = bytearray(_HEADER.size)
+        header = bytearray(HEADER.size)
         self._receive(header)
-        magic, command, _, size = _HEADER.unpack(header)
+        magic, command, _, size = HEADER.unpack(header)
         if magic != MAGIC or command != HELLO or not 8 <= size < 4096:
             self._fail("does not speak rnla's protocol")
         body = bytearray(size)
@@ -162,46 +164,13 @@ class ProgramLink:
         self, command: int, given: Arrays, wanted: Mapping[str, int], timeout: float
     ) -> dict[str, npt.NDArray[Any]]:
         self._check_usable()
-        layout = self._layout(wanted)
+        layout = self._messages.layout(wanted)
         answer = bytearray(layout.size)
-        self._converse(self._message(command, given, layout), answer, timeout)
-        if _HEADER.unpack_from(answer) != (MAGIC, command, self._sequence, layout.size - _HEADER.size):
+        self._converse(self._messages.write(command, given, layout), answer, timeout)
+        found = self._messages.read(command, answer, layout)
+        if found is None:
             self._fail("gave an answer to another question")
-        return {name: np.frombuffer(answer, *where) for name, where in layout.places}
-
-    def _layout(self, wanted: Mapping[str, int]) -> _Layout:
-        """Return how an answer is laid out; the same mapping is asked for again and again."""
-        kept = self._layouts.get(id(wanted))
-        if kept is not None and kept.wanted is wanted:
-            return kept
-        items, places, at = [], [], _HEADER.size
-        for name, count in wanted.items():
-            number, dtype = self._numbers[name]
-            items.append(_ITEM.pack(number, 0, count))
-            places.append((name, (dtype, count, at)))
-            at += (count * dtype.itemsize + 7) // 8 * 8
-        layout = _Layout(wanted, b"".join(items), places, at)
-        if len(self._layouts) >= _KEPT:
-            self._layouts.clear()
-        self._layouts[id(wanted)] = layout
-        return layout
-
-    def _message(self, command: int, given: Arrays, layout: _Layout) -> bytes:
-        """Lay out a message; what is the same in messages of the same lengths is made once."""
-        key = (command, id(layout), *given, *[values.size for values in given.values()])
-        head = self._heads.get(key)
-        if head is None:
-            head = _Head.of(given, self._numbers, layout)
-            if len(self._heads) >= _KEPT:
-                self._heads.clear()
-            self._heads[key] = head
-        self._sequence += 1
-        parts: list[Any] = [_HEADER.pack(MAGIC, command, self._sequence, head.size), head.text]
-        for values, dtype, padding in zip(given.values(), head.dtypes, head.padding, strict=True):
-            parts.append(values if values.dtype is dtype else np.ascontiguousarray(values, dtype))
-            if padding:
-                parts.append(padding)
-        return b"".join(parts)
+        return found
 
     def _converse(self, message: bytes, answer: bytearray, timeout: float) -> None:
         """Send and receive. A signal that raises does so after the answer, unless that takes too long.
@@ -332,7 +301,7 @@ class ProgramLink:
         with suppress(OSError):
             said = self._log.read_text(errors="replace").strip()
         status = f" ({_status(process.returncode)})" if ended else ", and was killed"
-        after = f" after {self._sequence} messages" if self._sequence else ""
+        after = f" after {self._messages.sequence} messages" if self._messages.sequence else ""
         message = f"the compiled program {what}{after}{status}"
         if said:
             message += f"; its last words: {said[-500:]!r}{self._keep_log(said)}"
@@ -351,40 +320,6 @@ class ProgramLink:
         except OSError as error:
             return f" (its log could not be kept in {self._logs}: {error.strerror})"
         return f" (log: {path})"
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Where the arrays of an answer lie: name, and element type, count and offset."""
-
-    wanted: Mapping[str, int]
-    items: bytes
-    places: list[tuple[str, tuple[np.dtype[Any], int, int]]]
-    size: int
-
-
-@dataclass(frozen=True)
-class _Head:
-    """What comes before the elements of the arrays in a message, and what comes after each."""
-
-    text: bytes
-    dtypes: list[np.dtype[Any]]
-    padding: list[bytes]
-    size: int
-    layout: _Layout  # kept alive, since it is looked up by its identity
-
-    @classmethod
-    def of(cls, given: Arrays, numbers: Mapping[str, tuple[int, np.dtype[Any]]], layout: _Layout) -> _Head:
-        items, dtypes, padding = [], [], []
-        size = _COUNTS.size + len(layout.items)
-        for name, values in given.items():
-            number, dtype = numbers[name]
-            items.append(_ITEM.pack(number, 0, values.size))
-            dtypes.append(dtype)
-            padding.append(b"\0" * (-values.size * dtype.itemsize % 8))
-            size += _ITEM.size + values.size * dtype.itemsize + len(padding[-1])
-        text = _COUNTS.pack(len(layout.places), len(given)) + layout.items + b"".join(items)
-        return cls(text, dtypes, padding, size, layout)
 
 
 class _Rest:

@@ -15,13 +15,14 @@ import numpy as np
 import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 
 # isort: split
-from brian2 import Clock, Network, second
+from brian2 import Clock, Network, NetworkOperation, second
 from brian2.codegen.runtime.cython_rt import CythonCodeObject
 from brian2.core.base import BrianObject
 from brian2.core.variables import Variables
 from brian2.devices.cpp_standalone.codeobject import CPPStandaloneCodeObject
 from brian2.groups.group import CodeRunner, Group
 
+from rnla_neuro.errors import BackendError
 from rnla_neuro_backends.brian2_program.texts import TEMPLATES
 from rnla_neuro_backends.explicit.kernel import Kernel
 
@@ -122,3 +123,17 @@ def program_network(group: KernelGroup) -> Network:
     network = Network(group, EnvLink(group, names, group.kernel.key, group.clock), name="rnla_network")
     network.schedule = [EXCHANGE, "start", "groups", "end"]
     return network
+
+
+def refuse_callbacks(network: Network) -> None:
+    """Refuse Python functions in a network that becomes a program: Brian2 would leave them out without a word.
+
+    Raises:
+        BackendError: It names them.
+    """
+    names = sorted(thing.name for thing in network.sorted_objects if isinstance(thing, NetworkOperation))
+    if names:
+        raise BackendError(
+            f"network operations {', '.join(names)}: a compiled program cannot call Python functions, and Brian2 "
+            "leaves them out. Way out: --backend brian2, which runs in this process"
+        )

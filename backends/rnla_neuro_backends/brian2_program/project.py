@@ -11,14 +11,15 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 # isort: split
 from brian2 import second
 
+from rnla_neuro_backends.brian2_program.build import Recipe
 from rnla_neuro_backends.brian2_program.isolation import isolated, standalone_device
-from rnla_neuro_backends.brian2_program.objects import KernelGroup, block_clock, program_network
+from rnla_neuro_backends.brian2_program.objects import KernelGroup, block_clock, program_network, refuse_callbacks
 from rnla_neuro_backends.explicit.kernel import Kernel
 
 LONG = 1e9  # blocks after which Brian2 would end the run by itself
 
 
-def preferences(kernel: Kernel) -> dict[str, Any]:
+def preferences(kernel: Recipe) -> dict[str, Any]:
     """Return Brian2's preferences for the code of a kernel."""
     return {
         "codegen.cpp.extra_compile_args_gcc": ["-w", *kernel.flags],
@@ -43,5 +44,6 @@ def _describe(kernel: Kernel, folder: Path) -> None:
     device = standalone_device()
     with isolated(device, preferences(kernel)):
         network = program_network(KernelGroup(kernel, block_clock()))
+        refuse_callbacks(network)
         network.run(LONG * second, namespace={})
         device.build(directory=str(folder), compile=False, run=False, with_output=False)

@@ -7,33 +7,31 @@ from typing import Any
 
 from rnla_neuro.errors import BackendError
 from rnla_neuro_backends.brian2_program.build import Writer
-from rnla_neuro_backends.explicit.kernel import Kernel
 
 _README = """# {title}
 
 A program that rnla_neuro generated with {mode}: {agents} agent(s) of a network {sizes},
-{precision}. The model file is `model.toml`; its parameters, the weights and the seeds are *not* compiled in.
+{precision}. The model file is `model.toml`. {compiled_in}
 
 | file | what it is |
 |---|---|
-| `code_objects/{kernel}` | the network: one block (the time between two decisions) of all agents |
-| `code_objects/{link}` | the exchange with the environment's process, before each block |
+{files}
 | `main{suffix}`, `network{suffix}`, `objects{suffix}`, `run{suffix}` | Brian2's: arrays, clock, main loop |
 | `makefile` | `make` builds `{binary}`, with these flags: `{flags}` |
 
 ## How it runs
 
-The clock ticks once a block. At each tick the program sends what the last block gave to the process that runs
-the environment, and waits for the inputs of the next. It connects to the Unix socket whose path is in the
-environment variable `RNLA_SOCKET`; the messages are described at the top of `code_objects/{link}`. Without a
-socket it ends with exit code 3 and says why. rnla_neuro starts it by itself:
+A block is the time between two decisions; the clock ticks once {tick}. Between two blocks the program sends what
+the last one gave to the process that runs the environment, and waits for the inputs of the next. It connects to the
+Unix socket whose path is in the environment variable `RNLA_SOCKET`; the messages are described in `{link}`. Without
+a socket it ends with exit code 3 and says why. rnla_neuro starts it by itself:
 
     rnla run … --backend {backend}
 
 Every state array can also be given on the command line, as a number for all of its elements or as a file
 of raw numbers, before the first message arrives (Brian2's `run_args`):
 
-    ./{binary} --results_dir results/ rnla.w=weights.bin
+    ./{binary} --results_dir results/ {example}=weights.bin
 
 If the run is ended with `end`, Brian2 writes the last value of every array into the results folder.
 
@@ -41,12 +39,25 @@ If the run is ended with `end`, Brian2 writes the last value of every array into
 
 {arrays}
 
-Weights and traces have padded rows; `rnla_neuro_backends.explicit.layout` lays them out.
+{layout}
 """
+
+_FUSED = {
+    "compiled_in": "Its parameters, the weights and the seeds are *not* compiled in.",
+    "tick": "a block",
+    "example": "rnla.w",
+    "layout": "Weights and traces have padded rows; `rnla_neuro_backends.explicit.layout` lays them out.",
+}
+_PLAIN = {
+    "compiled_in": "Its parameters are compiled in, as Brian2 does it; the weights and the seeds are not.",
+    "tick": "a step",
+    "example": "rnla_to_action.w",
+    "layout": "Arrays `v0_…` to `v{last}_…` are the variables of Brian2's groups, all agents one after the other.",
+}
 
 
 def leave_project(
-    kernel: Kernel, model_text: str, folder: Path, write: Writer, backend: str, title: str
+    kernel: Any, model_text: str, folder: Path, write: Writer, backend: str, title: str
 ) -> tuple[tuple[str, str], ...]:
     """Write a kernel's project for reading: sources, makefile, the model, and a README.
 
@@ -73,23 +84,42 @@ def leave_project(
     return (
         ("README.md", "how it runs, and its arrays"),
         ("model.toml", "the model file, with the parameters that were chosen"),
-        (f"code_objects/{kernel_file}", "the network: a block of all agents"),
-        (f"code_objects/{link_file}", "the exchange with the environment's process"),
+        *_described(kernel_file, link_file),
         (f"main{Path(kernel_file).suffix}", "Brian2's main loop"),
         ("makefile", "make builds it"),
     )
 
 
+def _described(kernel_file: str, link_file: str) -> tuple[tuple[str, str], ...]:
+    """Say what the files of the network and of the exchange are."""
+    if kernel_file == link_file:
+        return (
+            (kernel_file, "what happens to the network step by step, and the exchange with the environment's process"),
+            ("code_objects", "Brian2's code of the groups, included by it"),
+        )
+    return (
+        (kernel_file, "the network: a block of all agents"),
+        (link_file, "the exchange with the environment's process, before each block"),
+    )
+
+
 def _sources(folder: Path) -> tuple[str, str]:
     """Names of the files of the kernel and of the exchange."""
-    names = sorted(path.name for path in folder.glob("code_objects/*.c*"))
+    plain = "rnla_plain.cpp"
+    if (folder / plain).exists():
+        return plain, plain
+    names = sorted(str(path.relative_to(folder)) for path in folder.glob("code_objects/*.c*"))
     return next(name for name in names if "kernel" in name), next(name for name in names if "link" in name)
 
 
-def write_readme(kernel: Kernel, model_text: str, folder: Path, backend: str, title: str) -> None:
+def write_readme(kernel: Any, model_text: str, folder: Path, backend: str, title: str) -> None:
     """Write ``README.md`` and ``model.toml`` beside a project."""
     kernel_file, link_file = _sources(folder)
+    is_plain = kernel_file == link_file
+    last = sum(array.role == "state" for array in kernel.arrays) - 1
     about: dict[str, Any] = {
+        **{name: text.format(last=last) for name, text in (_PLAIN if is_plain else _FUSED).items()},
+        "files": "\n".join(f"| `{name}` | {what} |" for name, what in _described(kernel_file, link_file)),
         "title": title,
         "backend": backend,
         "agents": kernel.settings.n_agents,
@@ -97,7 +127,6 @@ def write_readme(kernel: Kernel, model_text: str, folder: Path, backend: str, ti
         "precision": kernel.settings.precision,
         "mode": "brian2cuda's CUDA standalone mode" if kernel_file.endswith(".cu") else "Brian2's C++ standalone mode",
         "suffix": Path(kernel_file).suffix,
-        "kernel": kernel_file,
         "link": link_file,
         "binary": "main",
         "flags": " ".join(kernel.flags),
@@ -107,7 +136,7 @@ def write_readme(kernel: Kernel, model_text: str, folder: Path, backend: str, ti
     (folder / "model.toml").write_text(model_text)
 
 
-def _table(kernel: Kernel) -> str:
+def _table(kernel: Any) -> str:
     rows = ["| number | name | type | elements | role |", "|---|---|---|---|---|"]
     for k, array in enumerate(kernel.arrays):
         rows.append(f"| {k} | `{array.name}` | {kernel.dtype(array)} | {array.size} | {array.role} |")
