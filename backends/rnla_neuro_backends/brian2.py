@@ -82,7 +82,10 @@ class Brian2Backend(Backend):
         try:
             explicit_form(network.model)
         except BackendError as error:
-            return describe_plain(network, "on Brian2's own groups, step by step", str(error))
+            def plain() -> ExplicitSimulation:
+                return self.build(network, road="plain", target="numpy")  # Cython compiles for minutes
+
+            return describe_plain(network, "on Brian2's own groups (numpy), step by step", str(error), plain)
         if importlib.util.find_spec("Cython") is not None and find_compiler() is not None:
             road = "in this process, by the fused kernel, compiled with Cython"
             what = "the same kernel, in the program of brian2_cpp,"

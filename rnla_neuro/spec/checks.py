@@ -281,13 +281,16 @@ def _check_read(names: Names, read_by_values: set[str]) -> None:
             raise ModelError(f"{names.where('parameters', name)}: nothing reads this parameter")
     if names.has_gate and "gate" not in names.used:
         raise ModelError(f"{names.where('trial', 'gate')}: no equation uses gate; remove the key or use it")
-    plastic = {
-        name for reader, read in names.used_in.items() if reader.startswith("synapse") for name in read
+    synaptic = {
+        name
+        for reader, read in names.used_in.items()
+        if reader == "sums" or reader.startswith("synapse")
+        for name in read
     }
     for section in ("neuron.input", "neuron.hidden", "neuron.action"):
         read = names.used_in.get(section, set()) | names.used_in["exploration"] | names.used_in["sums"]
         for name in names.variables(section) - set(names.roles.values()):
-            if name not in read and f"{name}_post" not in plastic and f"{name}_pre" not in plastic:
+            if name not in read and f"{name}_post" not in synaptic and f"{name}_pre" not in synaptic:
                 raise ModelError(f"{names.file}: [{section}]: nothing reads {name!r}")
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Literal
 
 from rnla_neuro.backend import Description
-from rnla_neuro.errors import BackendError
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.form import EquilibriumForm, Traces
 from rnla_neuro_backends.explicit import timing
 from rnla_neuro_backends.explicit.form import ExplicitForm, explicit_form
+from rnla_neuro_backends.explicit.growth import refuse_growing
 from rnla_neuro_backends.explicit.kernel import Kernel, make_kernel
 from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 from rnla_neuro_backends.explicit.stability import Stability, refuse_unstable
@@ -57,25 +58,32 @@ def describe(
     )
 
 
-def describe_plain(network: NetworkSpec, road: str, reason: str) -> Description:
-    """Describe Brian2's own road.
+def describe_plain(
+    network: NetworkSpec, road: str, reason: str, build: Callable[[], ExplicitSimulation]
+) -> Description:
+    """Describe Brian2's own road, by building it: in seconds, not in a moment.
 
     Args:
         network: The network.
         road: Which way it takes, in words.
         reason: Why it is not the fused one.
+        build: Builds the simulation, on stock Brian2 groups.
+
+    Raises:
+        ConvergenceError: A step would not be stable.
     """
-    try:
-        notes: tuple[tuple[str, str], ...] = (
-            ("stability of a step", _stability(refuse_unstable(network, network.initial_weights()))),
-        )
-    except BackendError:
-        notes = (("stability of a step", "not known: the model is not of the proven form"),)
+    with closing(build()) as simulation:
+        growth = refuse_growing(simulation.engine, network)
+        seconds, count = timing.decisions(simulation)
+        amount = sum(values.nbytes for values in simulation.state().values())
+    stable = f"measured: perturbations of the voltages shrink to {growth:.3g} in a step, also where two actions tie"
     return Description(
         road=road,
         fallbacks=(("all of it", reason),),
-        notes=notes,
-        basis="on Brian2's own groups a step takes milliseconds, whatever the size of the network",
+        notes=(("stability of a step", stable),),
+        memory={"variables that change": amount},
+        seconds=seconds,
+        basis=f"{count} decisions with random inputs and rewards, just now",
     )
 
 
