@@ -11,6 +11,7 @@ from rnla_neuro.resources import models_dir
 from rnla_neuro.spec.loader import load_model, parse_model
 from rnla_neuro_backends.explicit import timing
 from rnla_neuro_backends.explicit.kernel import make_kernel
+from rnla_neuro_backends.explicit.numpy_kernel import NumpyEngine
 from rnla_neuro_backends.explicit.report import describe, describe_plain
 from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 
@@ -74,11 +75,24 @@ def test_what_is_not_proven_or_not_stable_is_refused():
     other = NetworkSpec(parse_model(text, path), (6, 5, 3), (1,))
     with pytest.raises(BackendError, match=r"term '2\*err'"):
         describe(other, "fused")
-    plain = describe_plain(other, "step by step", "its reason")
-    assert plain.fallbacks == (("all of it", "its reason"),)
-    assert "not known" in texts(plain.notes)
     with pytest.raises(ConvergenceError, match="would not be stable"):
         describe(network(beta="1"), "fused")
+
+
+def test_another_road_is_built_measured_and_closed():
+    closed = []
+
+    class Closing(ExplicitSimulation):
+        def close(self) -> None:
+            closed.append(self.decisions)
+
+    spec = network(seeds=(1, 2))
+    plain = describe_plain(spec, "step by step", "its reason", lambda: Closing(spec, NumpyEngine(spec)))
+    assert plain.fallbacks == (("all of it", "its reason"),)
+    assert "shrink to 0.9 in a step" in texts(plain.notes)
+    assert plain.memory["variables that change"] > 2 * 8 * (7 * 5 + 6 * 3)
+    assert plain.seconds is not None
+    assert f"{closed[0]} decisions" in plain.basis
 
 
 def test_memory_is_that_of_the_kernels_arrays():
