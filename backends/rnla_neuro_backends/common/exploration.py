@@ -82,6 +82,7 @@ class HeldExploration(Exploration):
         self._draws = NoiseBlocks("centred gumbel" if law == "gumbel" else law, rngs, (n_out,))
         self._value: FloatArray = np.zeros((len(rngs), n_out))
         self._bar = np.zeros_like(self._value)
+        self._rows: dict[tuple[int, int], npt.NDArray[np.int64]] = {}
 
     def columns(self, columns: Columns) -> FloatArray:
         """Return noise_bar for each column, shape (A, C, n_out)."""
@@ -105,7 +106,11 @@ class HeldExploration(Exploration):
         if switch is None:
             return old[:, None, :].copy(), np.zeros(n_steps, np.int64)
         self._value = self._scale * self._draws.next()
-        return np.stack([old, self._value], axis=1), (np.arange(n_steps) >= switch).astype(np.int64)
+        rows: FloatArray = np.empty((old.shape[0], 2, old.shape[1]))
+        rows[:, 0], rows[:, 1] = old, self._value
+        if (n_steps, switch) not in self._rows:  # the same array for all trials of one length
+            self._rows[n_steps, switch] = (np.arange(n_steps) >= switch).astype(np.int64)
+        return rows, self._rows[n_steps, switch]
 
     def idle(self, duration: float) -> None:
         """Let the membrane's low-pass approach the value that is held."""

@@ -80,15 +80,35 @@ class Planner:
         return max(0, int(_event_steps(np.array([t]), t0, self.dt)[0]))
 
 
+_EPS = float(np.finfo(np.float64).eps)
+
+
 def _event_steps(time: FloatArray, t0: float, dt: float) -> IntArray:
     """First grid points at or behind the times of events; times of different origin differ by rounding."""
-    rounding = 4 * np.finfo(np.float64).eps * max(abs(t0), float(np.abs(time).max(initial=0.0)))
+    rounding = 4 * _EPS * max(abs(t0), float(np.abs(time).max(initial=0.0)))
     return np.ceil((time - t0 - rounding) / dt - _EARLY).astype(np.int64)
+
+
+_NO_EVENTS: dict[str, IntArray | FloatArray] = {
+    "event_agent": np.zeros(0, np.int64),
+    "event_step": np.zeros(0, np.int64),
+    "event_channel": np.zeros(0, np.int64),
+    "event_value": np.zeros(0),
+}
 
 
 def place_events(events: EventBatch, t0: float, course: Course, dt: float) -> dict[str, IntArray | FloatArray]:
     """Return the event arrays of a block that starts at `t0`; what is due later is applied at its end."""
-    step = np.clip(_event_steps(events.time, t0, dt), 0, course.n_steps)
+    if not len(events):
+        return _NO_EVENTS
+    step = np.minimum(np.maximum(_event_steps(events.time, t0, dt), 0), course.n_steps)
+    if not step.any():  # rewards that come at once: all are due now, and sorted by agent already
+        return {
+            "event_agent": events.agent,
+            "event_step": step,
+            "event_channel": events.channel,
+            "event_value": events.value,
+        }
     order = np.lexsort((step, events.agent))  # stable: the order of arrival within a step
     return {
         "event_agent": np.asarray(events.agent[order], np.int64),

@@ -47,6 +47,9 @@ class Kernel:
         self.writer = Writer(settings.form.base)
         self.real = np.dtype(settings.precision)
         self.arrays: tuple[KernelArray, ...] = tuple(self._arrays())
+        self._rooms: dict[int, npt.NDArray[Any]] = {}
+        self._seen: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
+        self._no_events: Arrays = {"event_start": np.zeros(settings.n_agents + 1, np.int32)}
         self.flags: tuple[str, ...] = (
             "-O3",
             "-march=native",
@@ -236,26 +239,49 @@ class Kernel:
 
     # ---- blocks ---------------------------------------------------------------------------------------
     def pack(self, block: Block) -> Arrays:
-        """Return the input arrays of a block; each may be shorter than the kernel's."""
-        s, row = self.settings, self.layout.projections[0].row
-        n_basis = block.basis.shape[1]
-        basis = np.zeros((s.n_agents, n_basis, row), self.real)
+        """Return the input arrays of a block; each may be shorter than the kernel's.
+
+        They are to be used before the next call, which may write into them.
+        """
+        s, basis = self.settings, self._patterns(block.basis.shape[1])
         basis[:, :, : s.sizes[0]] = block.basis
-        basis[:, :, s.sizes[0]] = 1.0  # the bias unit; the coefficients of a step add up to 1
-        counts = np.bincount(block.event_agent, minlength=s.n_agents)
-        head = [block.n_steps, n_basis, block.noise.shape[1], _STARTS[block.start], 0, 0, 0, 0]
+        head = [block.n_steps, basis.shape[1], block.noise.shape[1], _STARTS[block.start], 0, 0, 0, 0]
         return {
             "head": np.array(head, np.int32),
             "clock": np.array([block.t0, float(block.trial)]),
-            "basis": basis.ravel(),
-            "coefficients": block.coefficients.astype(self.real).ravel(),
-            "noise_rows": block.noise.astype(self.real).ravel(),
-            "noise_row": block.noise_row.astype(np.int32),
-            "gate": block.gate.astype(np.int32),
-            "event_start": np.concatenate([[0], np.cumsum(counts)]).astype(np.int32),
+            "basis": basis.reshape(-1),
+            "coefficients": self._converted("coefficients", block.coefficients, self.real),
+            "noise_rows": block.noise.astype(self.real).reshape(-1),
+            "noise_row": self._converted("noise_row", block.noise_row, np.dtype(np.int32)),
+            "gate": self._converted("gate", block.gate, np.dtype(np.int32)),
+            **self._events(block),
+        }
+
+    def _patterns(self, n_basis: int) -> npt.NDArray[Any]:
+        """Return room for the input patterns, the bias unit in place: the coefficients of a step add up to 1."""
+        if n_basis not in self._rooms:
+            room = np.zeros((self.settings.n_agents, n_basis, self.layout.projections[0].row), self.real)
+            room[:, :, self.settings.sizes[0]] = 1.0
+            self._rooms[n_basis] = room
+        return self._rooms[n_basis]
+
+    def _converted(self, name: str, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        """Convert what mostly is the same array as in the block before."""
+        known = self._seen.get(name)
+        if known is None or known[0] is not array:
+            known = self._seen[name] = (array, array.astype(dtype).reshape(-1))
+        return known[1]
+
+    def _events(self, block: Block) -> Arrays:
+        if not len(block.event_agent):
+            return self._no_events
+        ends = np.zeros(self.settings.n_agents + 1, np.int32)
+        np.cumsum(np.bincount(block.event_agent, minlength=self.settings.n_agents), out=ends[1:])
+        return {
+            "event_start": ends,
             "event_step": block.event_step.astype(np.int32),
             "event_channel": block.event_channel.astype(np.int32),
-            "event_value": block.event_value.astype(np.float64),
+            "event_value": block.event_value,
         }
 
     def pack_flush(self) -> Arrays:
@@ -270,8 +296,8 @@ class Kernel:
         """
         s = self.settings
         status = outputs["status"].reshape(-1, 2)
-        failed = np.flatnonzero(status[:, 0])
-        if len(failed):
+        if status[:, 0].any():
+            failed = np.flatnonzero(status[:, 0])
             raise _failure(int(failed[0]), int(status[failed[0], 0]), block)
         result = BlockResult(
             decision=outputs["decision"].reshape(s.n_agents, -1).astype(np.float64),

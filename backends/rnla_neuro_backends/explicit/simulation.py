@@ -109,7 +109,8 @@ class ExplicitSimulation(Simulation):
         return x
 
     def _advance(self, course: Course, x: FloatArray, events: EventBatch, record: bool = False) -> BlockResult:
-        basis = np.stack([self._last_input, x], axis=1)
+        basis: FloatArray = np.empty((self.n_agents, 2, self.sizes[0]))
+        basis[:, 0], basis[:, 1] = self._last_input, x
         if self.engine.INPUT == "rate":
             basis = self._reading.input_rate(basis)
         block = make_block(
