@@ -138,7 +138,20 @@ class Link {
     // After a send or receive that moved nothing: go on, or end.
     void wait_on(const char* what) {
         if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) fail_errno(what);
-        if (getppid() != parent_) fail("the process that started this program is gone");
+        if (getppid() != parent_) lost("the process that started this program is gone");
+    }
+
+    // The peer is gone. If it has died, nobody else removes the run's folder: the log in it, and what is empty.
+    [[noreturn]] void lost(const char* what) {
+        usleep(100000);  // a process that is killed closes its socket just before it is gone
+        const char* path = std::getenv("RNLA_SOCKET");
+        if (getppid() != parent_ && path != nullptr) {
+            const std::string folder = std::string(path).substr(0, std::string(path).find_last_of('/') + 1);
+            unlink((folder + "log").c_str());
+            rmdir((folder + "results").c_str());
+            rmdir(folder.c_str());
+        }
+        fail(what);
     }
 
     void send_all(const char* data, std::size_t bytes) {
@@ -163,7 +176,7 @@ class Link {
         std::size_t have = 0, expected = sizeof(Header);
         while (have < expected) {
             const ssize_t got = recv(socket_, in_.data() + have, in_.size() - have, 0);
-            if (got == 0) fail("the peer closed the connection without ending the run");
+            if (got == 0) lost("the peer closed the connection without ending the run");
             if (got < 0) {
                 wait_on("the peer cannot be heard");
                 continue;
