@@ -22,9 +22,10 @@ from brian2.groups.group import CodeRunner
 from brian2.stateupdaters.base import StateUpdateMethod
 from brian2.synapses.synapses import SummedVariableUpdater
 
-from rnla_neuro.errors import ConfigError
+from rnla_neuro.errors import BackendError, ConfigError
 from rnla_neuro_backends.dense.factors import Factors, hoist, identifiers, statements
 from rnla_neuro_backends.dense.fusing import together
+from rnla_neuro_backends.dense.targets import target_name
 from rnla_neuro_backends.dense.variables import LOOPS, Layout, depends_on
 
 ROWS = 4  # presynaptic neurons that a compiled loop does together
@@ -60,6 +61,7 @@ class Pass:
         simd: Whether the order of the synapses does not matter.
         condition: Whether it runs only for agents for which a condition holds.
         flush: C++ function that forms traces of an agent before they are used; empty: they are not used.
+        fires: Variable with one flag an agent, for CUDA.
     """
 
     layout: Layout
@@ -69,6 +71,22 @@ class Pass:
     simd: bool
     condition: bool
     flush: str = ""
+    fires: Any = None
+
+    @property
+    def kernels(self) -> list[tuple[str, list[Block]]]:
+        """The blocks as CUDA kernels: kind and blocks. What follows each other and suits one kernel is in one."""
+        found: list[tuple[str, list[Block]]] = []
+        for block in self.blocks:
+            if found and (found[-1][0] == "rows") == (block.kind == "pre"):
+                found[-1][1].append(block)
+            else:
+                found.append(("rows" if block.kind == "pre" else "columns", [block]))
+        sums = [any(block.kind == "post" for block in blocks) for _, blocks in found]
+        return [
+            (kind if has_sum or kind == "rows" else "synapses", blocks)
+            for (kind, blocks), has_sum in zip(found, sums, strict=True)
+        ]
 
     def pragma(self, rows: int) -> str:
         """Return what makes the compiler vectorise the loop over postsynaptic neurons."""
@@ -290,6 +308,12 @@ def make_pass(synapses: Any, blocks: Sequence[Block], namespace: Mapping[str, An
         code["condition"] = f"_event = {runner.condition}"
     needed += [block.name.removeprefix("_sum_") for block in blocks if block.kind in ("pre", "post")]
     simd = _order_free(synapses, code.values(), namespace)
+    fires = None
+    if target_name() == "cuda":
+        _check_for_cuda(runner, simd)
+        if runner.condition is not None:
+            fires = _flags(synapses)
+            needed.append("_fires")
     plan = Pass(
         synapses.layout,
         blocks,
@@ -298,6 +322,7 @@ def make_pass(synapses: Any, blocks: Sequence[Block], namespace: Mapping[str, An
         simd,
         runner.condition is not None,
         synapses.flush_before(code.values(), namespace),
+        fires,
     )
     return create_runner_codeobj(
         group=synapses,
@@ -311,6 +336,20 @@ def make_pass(synapses: Any, blocks: Sequence[Block], namespace: Mapping[str, An
         template_kwds={"_pass": plan},
         codeobj_class=runner.codeobj_class,
     )
+
+
+def _flags(synapses: Any) -> Any:
+    if "_fires" not in synapses.variables:
+        synapses.variables.add_array("_fires", synapses.layout.n_agents, dtype=bool)
+    return synapses.variables["_fires"]
+
+
+def _check_for_cuda(runner: DenseRunner, order_free: bool) -> None:
+    if not order_free:
+        raise BackendError(f"{runner.name!r} draws random numbers in every step; the CUDA templates cannot")
+    shared = [name for name in runner.written() if runner.group.variables[name].scalar]
+    if shared:
+        raise BackendError(f"{runner.name!r} writes the shared variable {shared[0]!r}; the CUDA templates cannot")
 
 
 def set_values(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,12 @@ def merged(scalar_code: dict[str, str | list[str]], *without: str) -> str:
     return "\n".join(lines)
 
 
-_GLOBALS = {"once_code": once_code, "real_code": real_code, "merged": merged}
+def merged_of(scalar_code: dict[str, str | list[str]], blocks: Sequence[Any]) -> str:
+    """Join the statements that run once for some blocks."""
+    return merged({block.name: scalar_code[block.name] for block in blocks})
+
+
+_GLOBALS = {"merged_of": merged_of, "once_code": once_code, "real_code": real_code, "merged": merged}
 
 
 def register() -> None:

@@ -1,0 +1,58 @@
+{# CUDA: a reduction over the neurons of each agent of a group, a thread for each agent. #}
+{# USES_VARIABLES { N } #}
+{% extends 'common_group.cu' %}
+{% block define_N %}
+const int _N = {{_reduced.n_agents}};
+{% endblock %}
+{% block kernel %}
+{% set p = _reduced %}
+{% set target = get_array_name(p.target) %}
+__global__ void _run_kernel_{{codeobj_name}}(
+    ///// KERNEL_PARAMETERS /////
+    %KERNEL_PARAMETERS%
+    )
+{
+    using namespace brian;
+    const int _vectorisation_idx = -1;
+
+    ///// KERNEL_CONSTANTS /////
+    %KERNEL_CONSTANTS%
+
+    ///// kernel_lines /////
+    {{kernel_lines|autoindent}}
+    {{once_code(scalar_code, p.real)|autoindent}}
+    const int _agent = blockIdx.x*blockDim.x + threadIdx.x;
+    if (_agent >= {{p.n_agents}})
+        return;
+    {{p.real}} _largest = -INFINITY, _total = 0;
+    for (int _idx = _agent*{{p.n}}; _idx < (_agent + 1)*{{p.n}}; _idx++)
+    {
+        const int _vectorisation_idx = _idx;
+        {{real_code(vector_code, p.real, variables)|autoindent}}
+        {{target}}[_idx] = _value;
+        _largest = _value > _largest ? ({{p.real}})_value : _largest;
+        _total += _value;
+    }
+    {% if p.kind == 'softmax' %}
+    _total = 0;
+    for (int _idx = _agent*{{p.n}}; _idx < (_agent + 1)*{{p.n}}; _idx++)
+    {
+        {{target}}[_idx] = exp({{target}}[_idx] - _largest);
+        _total += {{target}}[_idx];
+    }
+    {% endif %}
+    const {{p.real}} _result = {{ {'softmax': '1/_total', 'sum': '_total', 'mean': '_total/' ~ p.n, 'max': '_largest'}[p.kind] }};
+    for (int _idx = _agent*{{p.n}}; _idx < (_agent + 1)*{{p.n}}; _idx++)
+        {{target}}[_idx] = _result{{ '*' ~ target ~ '[_idx]' if p.kind == 'softmax' }};
+}
+{% endblock kernel %}
+{% block prepare_kernel %}
+{% endblock %}
+{% block kernel_call %}
+_run_kernel_{{codeobj_name}}<<<{{(_reduced.n_agents + 255) // 256}}, 256>>>(
+        ///// HOST_PARAMETERS /////
+        %HOST_PARAMETERS%
+    );
+
+CUDA_CHECK_ERROR("{{codeobj_name}}");
+{% endblock kernel_call %}
