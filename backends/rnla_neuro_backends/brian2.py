@@ -107,7 +107,7 @@ class Brian2Backend(Backend):
         except BackendError as error:
             if road == "fused":
                 raise
-            text = f"the model runs on Brian2's own groups, which is slower and without jumps of the voltages: {error}"
+            text = f"the model runs on Brian2's own groups, step by step by its own equations, which is slower: {error}"
             LOG.info(text)
             warnings.warn(text, PlainRoadWarning, stacklevel=3)
             return "plain"

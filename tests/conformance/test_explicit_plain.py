@@ -172,6 +172,16 @@ def test_credit_of_a_model_that_is_not_proven_is_refused_by_name() -> None:
         get_backend("brian2").build(NetworkSpec(model, SIZES, (1,)), target="numpy", road="plain")
 
 
+def test_errors_that_read_noise_which_moves_within_a_step_are_not_for_the_kernels() -> None:
+    process = {"law = ": 'law = "ornstein-uhlenbeck"\ntau = "0.8*tau_m"', "hold = ": 'hold = "step"'}
+    net = NetworkSpec(variant("rate_nla_perturbation", process), SIZES, (1,))
+    with pytest.raises(BackendError, match=r"\[neuron.action\] equations, ebar uses 'noise_bar', which is a process"):
+        get_backend("brian2").build(net, road="fused")
+    simulation = get_backend("brian2").build(net, target="numpy", road="plain")  # of proven form all the same
+    simulation.decide(np.ones((1, SIZES[0])), events())
+    assert simulation.policy(np.ones((1, SIZES[0]))).shape == (1, 1, 2)
+
+
 # ---- options -------------------------------------------------------------------------------------------
 
 

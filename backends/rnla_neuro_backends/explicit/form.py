@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import sympy as sp
+
+from rnla_neuro.errors import BackendError
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.form import EquilibriumForm, Prospective
 from rnla_neuro.spec.model import ModelSpec
@@ -34,10 +37,28 @@ def explicit_form(model: ModelSpec) -> ExplicitForm:
     """Recognise a model.
 
     Raises:
-        BackendError: Its equations are not of the proven form; the message names file, section and term.
+        BackendError: Its equations are not of the proven form, or the kernels cannot run it; the message names file,
+            section and term.
     """
     base = derive_form(model)
-    return ExplicitForm(base, base.prospective, noise_kind(base))
+    kind = noise_kind(base)
+    if kind == "process":
+        _refuse_moving_errors(base, model)
+    return ExplicitForm(base, base.prospective, kind)
+
+
+def _refuse_moving_errors(form: EquilibriumForm, model: ModelSpec) -> None:
+    """Refuse errors and decisions that read noise which moves within a step: which of its values is not defined."""
+    noise, name = sp.Symbol("noise_bar", real=True), model.roles.get("noise", "noise_bar")
+    parts = {f"group.{group.name}": group.argument for group in form.groups}
+    parts |= {f"equations, {model.roles['error']}": form.nudging, "decision": form.decision.argument}
+    for key, expr in parts.items():
+        if noise in expr.free_symbols:
+            section = "exploration" if key == "decision" else "neuron.action"
+            raise BackendError(
+                f"the fused kernels cannot run {model.path.name}: [{section}] {key} uses {name!r}, which is a process "
+                f"in time here; it must not (or be low-passed: d{name}/dt = (noise - {name})/tau)"
+            )
 
 
 def noise_kind(form: EquilibriumForm) -> NoiseKind:

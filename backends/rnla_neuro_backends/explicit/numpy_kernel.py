@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import reduce
 from itertools import pairwise
 from typing import Any
@@ -11,12 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from rnla_neuro.network import NetworkSpec
-from rnla_neuro.spec.numeric import ActionLayer, rate_and_slope
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, FloatArray, IntArray
 from rnla_neuro_backends.explicit.form import explicit_form
 from rnla_neuro_backends.explicit.numpy_fields import (
     ALL,
-    MAX_SWEEPS,
     Agents,
     Fields,
     Real,
@@ -25,6 +22,7 @@ from rnla_neuro_backends.explicit.numpy_fields import (
     product,
     spread,
 )
+from rnla_neuro_backends.explicit.numpy_relations import Relations
 from rnla_neuro_backends.explicit.numpy_traces import Modulators, Plasticity, ProjectionTraces
 
 
@@ -50,7 +48,7 @@ class NumpyEngine(Engine):
         real = self._dtype.type
         self._dt, self._pace, self._tau_dt = dt, real(dt / base.tau_m), real(base.tau_m / dt)
         self._eps, self._double = float(np.finfo(self._dtype).eps), self._dtype == np.float64
-        self._hidden, self._action = rate_and_slope(base), ActionLayer(base)
+        self._relations = Relations(base)
         self._modulators = Modulators(base, sizes[-1], a)
         rules = [Plasticity(t, parameters, self._modulators.names, dt) for t in (base.hidden, base.action)]
         shapes = [(a, post, pre + 1) for pre, post in pairwise(sizes)]
@@ -91,13 +89,13 @@ class NumpyEngine(Engine):
         seen: dict[str, list[FloatArray]] = {name: [] for name in ("u", "ebar", "drive", "noise")}
         for k in range(block.n_steps):
             if not self._jump(block, k, noise[:, block.noise_row[k]], events.get(k, [])):
-                self._present(self._f)
+                self._relations.present(self._f)
             if block.record:
                 self._record(seen)
             self._step(block, k, noise[:, block.noise_row[k]])
         self._remember_drive()
-        self._present(self._f)
-        decision = self._lowpass if self._base.decision.tau is not None else self._argument()
+        self._relations.present(self._f)
+        decision = self._lowpass if self._base.decision.tau is not None else self._relations.argument(self._f)
         result = np.array(decision, dtype=np.float64)
         if last := events.get(block.n_steps, []):
             self._jump(block, block.n_steps, None, last)
@@ -117,29 +115,11 @@ class NumpyEngine(Engine):
         seen["noise"].append(self._f.noise[0].astype(np.float64))
 
     # ---- sums of the present ------------------------------------------------------------------------
-    def _present(self, f: Fields) -> None:
-        """Rates, drives, nudging, errors from layer to layer; the drive of the first layer is there."""
-        last = len(f.u) - 1
-        for k in range(last):
-            f.rate[k + 1][:, :-1], f.slope[k][...] = self._hidden(f.u[k])
-            f.drive[k + 1][...] = product(f.w[k + 1], f.rate[k + 1])
-        self._pass_errors(f)
-
-    def _pass_errors(self, f: Fields) -> None:
-        f.ebar[-1][...] = self._action.nudging(f.u[-1], f.drive[-1], f.noise[0])
-        for k in range(len(f.u) - 2, -1, -1):
-            back = np.matmul(f.ebar[k + 1][:, None, :], f.w[k + 1][:, :, :-1])[:, 0]
-            np.multiply(f.slope[k], back, out=f.ebar[k])
-
     def _remember_drive(self) -> None:
         """Form the drive of the first layer again where weights have changed."""
         if self._moved.any():
             agents = np.flatnonzero(self._moved)
             self._f.drive[0][agents] = product(self._f.w[0][agents], self._f.rate[0][agents])
-
-    def _argument(self) -> Real:
-        f = self._f
-        return self._action.decision(f.u[-1], f.drive[-1], f.noise[0])
 
     # ---- jumps --------------------------------------------------------------------------------------
     def _jump(self, block: Block, k: int, noise: Real | None, events: list[tuple[int, int, float]]) -> bool:
@@ -160,9 +140,7 @@ class NumpyEngine(Engine):
         if start == "continue":
             self._remember_drive()
             part = f.take(agents)
-            self._present(part)
-            mismatch = [u - d - e for u, d, e in zip(part.u, part.drive, part.ebar, strict=True)]
-            mismatch[-1] = mismatch[-1] - part.noise[0]
+            mismatch = self._relations.mismatch(part)
             self._shift(part, agents, -1.0)
         elif start == "equilibrium":
             mismatch = [np.zeros_like(u) for u in f.u]
@@ -174,9 +152,10 @@ class NumpyEngine(Engine):
         self._first_drive(coefficients if everybody else None, agents)
         part = f.take(agents)
         if start == "rest":
-            self._present(part)
+            self._relations.present(part)
         else:
-            self._land(part, mismatch, agents, block)
+            sweeps = self._relations.land(part, mismatch, block)
+            self._sweeps[agents] = np.maximum(self._sweeps[agents], sweeps)
         f.put(agents, part)
         if start == "continue":
             self._shift(part, agents, 1.0)
@@ -231,40 +210,6 @@ class NumpyEngine(Engine):
                     self._moved[agent] = True
                     self._basis_valid[agent] = False
 
-    def _land(self, f: Fields, mismatch: Sequence[Real], agents: Agents, block: Block) -> None:
-        """Sweep forward, nudging, backward, until all voltages rest where their equations say, to rounding."""
-        last, n = len(f.u) - 1, len(f.u[0])
-        before = np.full(n, np.inf)
-        todo = np.ones(n, bool)
-        for sweep in range(1, MAX_SWEEPS + 1):
-            change, scale = np.zeros(n), np.zeros(n)
-            for k in range(last + 1):
-                if k > 0:
-                    f.drive[k][...] = product(f.w[k], f.rate[k])
-                new = f.drive[k] + f.ebar[k] + mismatch[k]
-                if k == last:
-                    new += f.noise[0]
-                change = np.maximum(change, np.abs(new - f.u[k]).max(axis=1))
-                scale = np.maximum(scale, np.abs(new).max(axis=1))
-                np.copyto(f.u[k], new, where=todo[:, None])
-                if k < last:
-                    f.rate[k + 1][:, :-1], f.slope[k][...] = self._hidden(f.u[k])
-            self._pass_errors(f)
-            rounding = self._eps * (1.0 + scale)
-            settled = (change <= 512 * rounding) & (change >= before)
-            settled |= change <= 4 * rounding
-            done = todo & settled & (sweep > 1)
-            self._sweeps[agents] = np.where(todo, np.maximum(self._sweeps[agents], sweep), self._sweeps[agents])
-            todo &= ~done
-            if not todo.any():
-                break
-            if not np.isfinite(change[todo]).all():
-                raise failure(2, block)
-            before = change
-        else:
-            raise failure(1, block)
-        self._present(f)
-
     def _keep(self, agents: Agents) -> None:
         """…_prev takes the present values."""
         f = self._f
@@ -282,7 +227,7 @@ class NumpyEngine(Engine):
         f = self._f
         if self._base.decision.tau is not None:
             rate = self._dtype.type(self._dt / self._base.decision.tau)
-            self._lowpass += rate * (self._argument() - self._lowpass)
+            self._lowpass += rate * (self._relations.argument(self._f) - self._lowpass)
         pulsing = self._modulators.pulsing()
         flows = self._flow(block, k, pulsing)
         err = [
