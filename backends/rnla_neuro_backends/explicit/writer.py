@@ -69,7 +69,8 @@ class Writer:
         expr = self._in_rates(expr)
         lines, names = self._groups(expr)
         loop = f"RNLA_FOR(i, N_OUT) {target}[i] = {self.voltage_code(expr, **names)};"
-        return "\n".join(f"    {line}" for line in ["(void)scratch; (void)P;", *lines, loop])
+        body = [f"    {line}" for line in (*lines, loop)]
+        return "\n".join(f"    {line}" for line in ["(void)scratch; (void)P;", "RNLA_GROUP {", *body, "}"])
 
     def _in_rates(self, expr: sp.Expr) -> sp.Expr:
         return expr.subs(sp.Symbol("rbar", real=True), self.form.action_rate)
@@ -124,21 +125,21 @@ def _reduction(group: GroupReduction, slot: int, argument: str) -> list[str]:
     lines = [
         f"real* {name}_all = scratch + {slot} * N_OUT;",
         f"RNLA_FOR(i, N_OUT) {name}_all[i] = {argument};",
-        "RNLA_SYNC();",
+        "RNLA_GROUP_SYNC();",
     ]
     if group.kind == "softmax":  # the maximum is subtracted: exp never overflows
         return [
             *lines,
             f"const real top_{name} = group_max<N_OUT>({name}_all);",
-            "RNLA_SYNC();",
+            "RNLA_GROUP_SYNC();",
             f"RNLA_SIMD RNLA_FOR(i, N_OUT) {name}_all[i] = rnla_exp({name}_all[i] - top_{name});",
-            "RNLA_SYNC();",
+            "RNLA_GROUP_SYNC();",
             f"const real part_{name} = real(1) / group_sum<N_OUT>({name}_all);",
-            "RNLA_SYNC();",
+            "RNLA_GROUP_SYNC();",
             f"RNLA_FOR(i, N_OUT) {name}_all[i] *= part_{name};",
             f"const real* {name} = {name}_all;",
-            "RNLA_SYNC();",
+            "RNLA_GROUP_SYNC();",
         ]
     reduce = "group_max" if group.kind == "max" else "group_sum"
     share = " / real(N_OUT)" if group.kind == "mean" else ""
-    return [*lines, f"const real {name} = {reduce}<N_OUT>({name}_all){share};", "RNLA_SYNC();"]
+    return [*lines, f"const real {name} = {reduce}<N_OUT>({name}_all){share};", "RNLA_GROUP_SYNC();"]

@@ -8,6 +8,8 @@
 #define RNLA_FOR(i, n) for (int i = 0; i < (n); ++i)
 #define RNLA_ONCE
 #define RNLA_SYNC() ((void)0)
+#define RNLA_GROUP                       // what follows is of the action layer alone, and small
+#define RNLA_GROUP_SYNC() ((void)0)
 
 constexpr int LANES = 32 / sizeof(real);
 typedef real Vector __attribute__((vector_size(32), aligned(sizeof(real)), may_alias));

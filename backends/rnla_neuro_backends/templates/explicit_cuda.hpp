@@ -8,7 +8,9 @@
 //     next writing. The same index of two RNLA_FOR over vectors of one length is the same thread.
 //  3. Primitives do not synchronise the block. Reductions return the same bits to every thread: each warp forms
 //     them for itself, in one order.
-//  4. A value in memory that steers the flow is read between two RNLA_SYNC in which nobody writes it.
+//  4. RNLA_GROUP is for the action layer. Where it is no larger than a warp, the first warp works alone, and waits
+//     within itself (RNLA_GROUP_SYNC): its softmaxes would otherwise be most of what a block waits for.
+//  5. A value in memory that steers the flow is read between two RNLA_SYNC in which nobody writes it.
 //
 // tests/conformance/cuda_emulation.hpp runs this very text on a CPU, in any order of threads, and under the thread
 // sanitizer, which finds what breaks these rules.
@@ -20,6 +22,8 @@
 #define RNLA_FOR(i, n) for (int i = threadIdx.x; i < (n); i += RNLA_THREADS)
 #define RNLA_ONCE if (threadIdx.x == 0)
 #define RNLA_SYNC() __syncthreads()
+#define RNLA_GROUP if (N_OUT > WARP || threadIdx.x < WARP)
+#define RNLA_GROUP_SYNC() group_sync<N_OUT>()
 
 // The emulation brings its own.
 #ifndef RNLA_DYNAMIC_SHARED
@@ -30,6 +34,11 @@
 constexpr int WARP = 32, WARPS = RNLA_THREADS / WARP;
 constexpr unsigned ALL_LANES = 0xffffffffu;
 static_assert(RNLA_THREADS % WARP == 0 && RNLA_THREADS > 0 && RNLA_THREADS <= 1024, "whole warps");
+
+template <int N> RNLA_INLINE void group_sync() {
+    if (N > WARP) __syncthreads();
+    else __syncwarp();
+}
 
 template <class T> RNLA_INLINE T sq(T x) { return x * x; }
 template <class T> RNLA_INLINE T rnla_abs(T x) { return x < 0 ? -x : x; }
