@@ -33,7 +33,7 @@ class Row:
         precision: ``float64`` or ``float32``.
         make: Builds it for a net; called before anything is timed.
         same: Whether it follows the same scheme as stock Brian2, so that its result is compared.
-        rounds: Most rounds it is timed in; some are too slow for more than one.
+        once: It is slow: the run that is compared is the only one that is timed.
     """
 
     key: str
@@ -41,7 +41,7 @@ class Row:
     precision: str
     make: Callable[[Path, Workload, str], Runner]
     same: bool = True
-    rounds: int = 99
+    once: bool = False
 
 
 class _Fresh:
@@ -82,7 +82,7 @@ BOTH = ("float64", "float32")
 
 def rows() -> Iterator[Row]:
     """Yield the rows in the table's order."""
-    yield Row("usual", "Brian2 cpp_standalone, as usually written", "float64", _stock("usual"), rounds=1)
+    yield Row("usual", "Brian2 cpp_standalone, as usually written", "float64", _stock("usual"), once=True)
     yield Row("careful", "**the same, careful: the reference**", "float64", _stock("careful"))
     yield Row("one sum", "the same, careful, W r from W r̄", "float64", _stock("one sum"))
     for precision in BOTH:

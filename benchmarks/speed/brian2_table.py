@@ -30,6 +30,7 @@ AIMS = (
 AIM_AGENTS = 25.0  # G synapse-steps a second and core
 #: Reference over the float32 roof on the AVX-512 core on which the aims were set (PERFORMANCE).
 AIMED_ROOM = (109.0, 40.0, 77.0)
+ROOF_AGENTS = 0.0169  # and the float32 roof of the small net there, ns
 
 
 @dataclass
@@ -77,14 +78,16 @@ def build(root: Path, work: Any) -> list[Timed]:
     return built
 
 
-def compare(timed: list[Timed]) -> dict[str, float]:
+def compare(timed: list[Timed], synapses: int) -> dict[str, float]:
     """Run rows of the same scheme once; by precision, the largest difference from the reference."""
     reference = next(t.runner for t in timed if t.row.key == "careful")
     reference.run()
     expected, found = reference.state(), {}
     for t in timed:
         if t.row.same and t.runner is not reference:
-            t.runner.run()
+            seconds = t.runner.run()
+            if t.row.once:
+                t.times.append(seconds / synapses * 1e9)
             found[t.row.precision] = max(found.get(t.row.precision, 0.0), difference(t.runner.state(), expected))
     return found
 
@@ -94,9 +97,9 @@ def measure(timed: list[Timed], synapses: int, loops: int, rounds: int) -> None:
     for t in timed:
         if hasattr(t.runner, "loops"):
             t.runner.loops = loops
-    for number in range(rounds):
+    for _ in range(rounds):
         for t in timed:
-            if number < t.row.rounds:
+            if not t.row.once:
                 t.times.append(t.runner.run() / synapses * 1e9)
                 print(f"  {t.row.label}, {t.row.precision}: {t.times[-1]:.4g} ns", file=sys.stderr, flush=True)
 
@@ -122,6 +125,16 @@ def find(timed: list[Timed], key: str, precision: str) -> Timed:
     return next(t for t in timed if (t.row.key, t.row.precision) == (key, precision))
 
 
+def room(timed: list[Timed]) -> float:
+    """Return how many times the float32 roof the reference takes: as fast a program can be here."""
+    return find(timed, "careful", "float64").median / find(timed, "roof", "float32").median
+
+
+def verdict(found: float, least: float) -> str:
+    """Say whether an aim is met."""
+    return "met" if found >= least else "**not met**"
+
+
 def table(nets: list[Any], results: list[list[Timed]]) -> list[str]:
     """Write the main table."""
     names = " | ".join(f"{net.name} ({net.synapses:,})" for net in nets)
@@ -142,19 +155,21 @@ def aims(nets: list[Any], results: list[list[Timed]], agents: dict[str, Timed]) 
     labels = {t.row.key: t.row.label for t in results[0]}
     for key, precision, wanted in AIMS:
         cells = []
-        for timed, least in zip(results, wanted, strict=False):
+        for timed, least, there in zip(results, wanted, AIMED_ROOM, strict=False):
             ratio = find(timed, "careful", "float64").median / find(timed, key, precision).median
-            cells.append(f"≥ {least:g}×: {ratio:.3g}×, {'met' if ratio >= least else '**not met**'}")
+            scaled = least * room(timed) / there
+            cells.append(
+                f"≥ {least:g}×: {ratio:.3g}×, {verdict(ratio, least)}; scaled ≥ {scaled:.3g}×, {verdict(ratio, scaled)}"
+            )
         lines.append(f"| {labels[key]} | {precision} | {' | '.join(cells)} |")
     for key, by_hand in (("fused", "hand"), ("fused held", "hand held")):
         for precision in ("float64", "float32"):
             cells = []
             for timed in results:
                 ratio = find(timed, key, precision).median / find(timed, by_hand, precision).median
-                cells.append(f"≤ 2: {ratio:.2f}, {'met' if ratio <= 2 else '**not met**'}")
+                cells.append(f"≤ 2: {ratio:.2f}, {verdict(2.0, ratio)}")
             lines.append(f"| {labels[key]}, time over C++ by hand | {precision} | {' | '.join(cells)} |")
     rate = 1.0 / agents["fused kernel"].median
-    verdict = "met" if rate >= AIM_AGENTS else "**not met**"
     rest = " | " * (len(nets) - 1)
     text = (
         f"≥ {AIM_AGENTS:g} G synapse-steps/s: {rate:.3g}, {verdict} (by hand {1.0 / agents['C++ by hand'].median:.3g})"
@@ -180,7 +195,6 @@ def text_of(nets: list[Any], results: list[list[Timed]], agents: dict[str, Timed
     from benchmarks.speed.brian2_programs import FLAGS, machine
     from benchmarks.speed.brian2_rows import HAS_TORCH
 
-    room = [find(t, "careful", "float64").median / find(t, "roof", "float32").median for t in results]
     spread = max(max(t.times) / t.median for timed in results for t in timed if len(t.times) > 1)
     lines = [
         "# Speed of the explicit form",
@@ -207,12 +221,13 @@ def text_of(nets: list[Any], results: list[list[Timed]], agents: dict[str, Timed
         "",
         *aims(nets, results, agents),
         "",
-        "The aims were set on a core with AVX-512. There the reference took "
-        + ", ".join(f"{r:g}" for r in AIMED_ROOM)
+        "The aims were set on a core with AVX-512, where the reference took "
+        + ", ".join(f"{r:g}" for r in AIMED_ROOM[: len(nets)])
         + " times the float32 roof; on this core it takes "
-        + ", ".join(f"{r:.3g}" for r in room)
-        + ": Brian2's scalar loops lose less on a slow vector unit than vectorised code does, so nothing can be more "
-        "than so many times faster here that reads each weight once a step.",
+        + ", ".join(f"{room(timed):.3g}" for timed in results)
+        + ". Scalar loops, which Brian2 writes, lose less on a slow vector unit than vectorised code does, so no program "
+        "that reads each weight once a step can be more times faster than that here. *Scaled* is the aim times the "
+        "quotient of these figures: as far from the roof as was aimed at.",
         "",
         "## How far from the roof",
         "",
@@ -239,7 +254,7 @@ def main(argv: list[str] | None = None) -> None:
     results = [build(root, net) for net in nets]
     where = pin()
     print(f"timing on {where}", file=sys.stderr)
-    differences = [compare(timed) for timed in results]
+    differences = [compare(timed, net.synapses) for timed, net in zip(results, nets, strict=True)]
     for timed, net, loops in zip(results, nets, LOOPS, strict=False):
         measure(timed, net.synapses, loops, options.rounds)
     agents = many_agents(root, nets[0], options.rounds)
