@@ -226,8 +226,8 @@ def text_of(nets: list[Any], results: list[list[Timed]], agents: dict[str, Timed
         + " times the float32 roof; on this core it takes "
         + ", ".join(f"{room(timed):.3g}" for timed in results)
         + ". Scalar loops, which Brian2 writes, lose less on a slow vector unit than vectorised code does, so no "
-        "program that reads each weight once a step can be more times faster than that here. *Scaled* is the aim times the "
-        "quotient of these figures: as far from the roof as was aimed at.",
+        "program that reads each weight once a step can be more times faster than that here. *Scaled* is the aim "
+        "times the quotient of these figures: as far from the roof as was aimed at.",
         "",
         "## How far from the roof",
         "",
