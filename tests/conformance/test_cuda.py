@@ -43,7 +43,7 @@ from tests.conformance.cuda.emulation import (
     Replay,
     compile_program,
 )
-from tests.conformance.nets import events, relative
+from tests.conformance.nets import events, relative, variant
 
 MODELS = available_models()
 SIZES, SEEDS = (5, 7, 40, 4), (3, 8)
@@ -125,6 +125,23 @@ def test_the_cuda_text_of_every_model_equals_the_cpu_text(name, tmp_path):
     for order in ("forward", "reverse"):
         outcome = replay.run(calls, order)
         assert outcome.returncode == 0, outcome.stderr
+        assert worst(calls, replay) < CLOSE
+
+
+@pytest.mark.backend("brian2_cuda:emulated")
+@pytest.mark.parametrize(
+    "flags", [QUICK, pytest.param(SANITIZED, marks=[pytest.mark.slow, pytest.mark.usefixtures("sanitizer")])]
+)
+def test_a_rate_from_its_own_past_and_an_action_layer_of_more_than_a_warp(flags, tmp_path):
+    model = variant(
+        "rate_nla",
+        {"r = rbar + phi_prime": "r = rbar + tau_m*(rbar - rbar_prev)/dt : 1"},
+        {"eta": "0.3", "eta_hom": "0.02"},
+    )
+    calls, replay = both(NetworkSpec(model, (5, 70, 36), SEEDS), tmp_path, flags=flags)
+    for order in ("forward", "reverse"):
+        outcome = replay.run(calls, order)
+        assert outcome.returncode == 0, outcome.stderr[:3000]
         assert worst(calls, replay) < CLOSE
 
 
