@@ -28,7 +28,8 @@ from rnla_neuro_backends.dense.fusing import together
 from rnla_neuro_backends.dense.targets import target_name
 from rnla_neuro_backends.dense.variables import LOOPS, Layout, depends_on
 
-ROWS = 4  # presynaptic neurons that a compiled loop does together
+# Presynaptic neurons that a compiled loop does together: as many as there are registers for.
+ROWS, ROWS_OF_SUMS_ALONE = 4, 8
 
 
 @dataclass(frozen=True)
@@ -318,7 +319,7 @@ def make_pass(synapses: Any, blocks: Sequence[Block], namespace: Mapping[str, An
         synapses.layout,
         blocks,
         synapses.real_type,
-        ROWS if simd else 1,
+        _rows(blocks) if simd else 1,
         simd,
         runner.condition is not None,
         synapses.flush_before(code.values(), namespace),
@@ -336,6 +337,10 @@ def make_pass(synapses: Any, blocks: Sequence[Block], namespace: Mapping[str, An
         template_kwds={"_pass": plan},
         codeobj_class=runner.codeobj_class,
     )
+
+
+def _rows(blocks: Sequence[Block]) -> int:
+    return ROWS_OF_SUMS_ALONE if all(block.kind == "pre" for block in blocks) else ROWS
 
 
 def _flags(synapses: Any) -> Any:

@@ -46,6 +46,46 @@ def real_code(code: str | list[str], real: str, variables: Mapping[str, Any] | N
     return code
 
 
+_READ = re.compile(r"const (\w+) (\w+) = (\w+\[(?:_pre_idx|_pre_own|_agent_idx|0)\]);")
+
+
+def row_reads(code: list[str], block: str) -> list[tuple[str, str, str, str]]:
+    """Return what statements read that is the same for all synapses of a presynaptic neuron.
+
+    The compiler would load it again at every synapse, since it cannot know that no store changes it.
+
+    Args:
+        code: Generated statements.
+        block: Name of the block, for the names outside of the loop.
+
+    Returns:
+        For each read: the line, its type, the name outside of the loop, what it reads.
+    """
+    found = [(line, _READ.fullmatch(line.strip())) for line in code]
+    return [(line, match[1], f"_{match[2]}_{block}", match[3]) for line, match in found if match is not None]
+
+
+def row_code(code: list[str], block: str, row: int) -> list[str]:
+    """Return the same statements with the reads of `row_reads` taken from outside of the loop."""
+    known = {line: (kind, name) for line, kind, name, _ in row_reads(code, block)}
+    done = []
+    for line in code:
+        if line in known:
+            kind, name = known[line]
+            line = f"const {kind} {line.split()[2]} = {name}_{row};"
+        done.append(line)
+    return done
+
+
+_PYX_READ = re.compile(r"\w+ = \w+\[(?:_pre_idx|_pre_own|_agent_idx|0)\]")
+
+
+def pyx_rows(code: str | list[str], inner: bool) -> str:
+    """Return what Cython statements read once a presynaptic neuron, or (`inner`) all other statements."""
+    lines = code.splitlines() if isinstance(code, str) else code
+    return "\n".join(line for line in lines if (_PYX_READ.fullmatch(line.strip()) is None) == inner)
+
+
 def once_code(code: str | list[str], real: str) -> str:
     """Compute what is the same for all synapses in double precision, as Brian2 does, and hand it on as `real`."""
     code = code if isinstance(code, str) else "\n".join(code)
@@ -67,7 +107,15 @@ def merged_of(scalar_code: dict[str, str | list[str]], blocks: Sequence[Any]) ->
     return merged({block.name: scalar_code[block.name] for block in blocks})
 
 
-_GLOBALS = {"merged_of": merged_of, "once_code": once_code, "real_code": real_code, "merged": merged}
+_GLOBALS = {
+    "pyx_rows": pyx_rows,
+    "merged_of": merged_of,
+    "once_code": once_code,
+    "real_code": real_code,
+    "row_code": row_code,
+    "row_reads": row_reads,
+    "merged": merged,
+}
 
 
 def register() -> None:

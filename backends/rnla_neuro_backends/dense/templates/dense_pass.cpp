@@ -20,6 +20,13 @@ void {{_pass.flush}}(const int _agent);
         {{p.real}} _pre_{{block.name}}_{{r}} = 0;
         {% endfor %}
         {% endfor %}
+        {% for block in p.blocks %}
+        {% for line, kind, name, value in row_reads(vector_code[block.name], block.name) %}
+        {% for r in range(count) %}
+        const {{kind}} {{name}}_{{r}} = {{value|replace('_pre_idx', '_pre_own + ' ~ layout.pre_start)|replace('_pre_own', '_agent_idx*' ~ layout.n_pre ~ ' + _row + ' ~ r)}};
+        {% endfor %}
+        {% endfor %}
+        {% endfor %}
         {{p.pragma(count)}}
         for (int _col = 0; _col < {{layout.n_post}}; _col++)
         {
@@ -36,7 +43,7 @@ void {{_pass.flush}}(const int _agent);
                 const size_t _vectorisation_idx = _idx;
                 {% for block in p.blocks %}
                 {
-                    {{real_code(vector_code[block.name], p.real, variables)|autoindent}}
+                    {{real_code(row_code(vector_code[block.name], block.name, r), p.real, variables)|autoindent}}
                     {% if block.kind == 'post' %}
                     _post_{{block.name}} += _summand;
                     {% elif block.kind == 'pre' %}

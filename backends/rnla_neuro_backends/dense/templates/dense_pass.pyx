@@ -47,13 +47,16 @@
             {% for block in p.blocks if block.kind == 'pre' %}
             _pre_{{block.name}} = 0
             {% endfor %}
+            {% for block in p.blocks %}
+            {{pyx_rows(vector_code[block.name], False)|autoindent}}
+            {% endfor %}
             for _col in range({{layout.n_post}}):
                 _post_own = _agent_idx*{{layout.n_post}} + _col
                 _post_idx = _post_own + {{layout.post_start}}
                 _idx = <size_t>_pre_own*{{layout.n_post}} + _col
                 _vectorisation_idx = _idx
                 {% for block in p.blocks %}
-                {{vector_code[block.name]|autoindent}}
+                {{pyx_rows(vector_code[block.name], True)|autoindent}}
                 {% if block.kind == 'post' %}
                 {{get_array_name(block.target)}}[_post_idx] += _summand
                 {% elif block.kind == 'pre' %}
