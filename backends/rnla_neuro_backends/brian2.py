@@ -54,7 +54,8 @@ class Brian2Backend(Backend):
 
         Args:
             network: What to simulate.
-            target: ``numpy``, ``cython``, or ``auto``: Cython where it and a C++ compiler are there.
+            target: ``numpy``, ``cython``, or ``auto``: on the fused road Cython where it and a C++ compiler are
+                there; on Brian2's own groups numpy, since Cython compiles those for minutes.
             road: ``fused``, ``plain``, or ``auto``: fused where the model allows it.
             start: ``equilibrium``, or ``rest``: all voltages start at 0.
             options: None; any is refused by name.
@@ -149,7 +150,8 @@ def _engine(network: NetworkSpec, road: str, target: str, fallback: bool) -> Eng
     if road == "plain":
         from rnla_neuro_backends.explicit.plain import PlainEngine
 
-        return PlainEngine(network, "cython" if target == "cython" else "numpy")
+        # Brian2 compiles some fifty small objects for minutes: only for who asks for it
+        return PlainEngine(network, "cython" if target == "cython" and not fallback else "numpy")
     if target == "cython":
         from rnla_neuro_backends.brian2_program.runtime import RuntimeEngine
         from rnla_neuro_backends.explicit.kernel import make_kernel

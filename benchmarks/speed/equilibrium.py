@@ -116,7 +116,8 @@ def main() -> None:
     lines = [
         "# Speed figures",
         "",
-        f"`python benchmarks/speed/equilibrium.py`, one core of {platform.machine()}, Python {platform.python_version()}.",
+        "`python benchmarks/speed/equilibrium.py`, "
+        f"one core of {platform.machine()}, Python {platform.python_version()}.",
         "",
         "## A digits trial, 64-40-10, ten seeds at once",
         "",
