@@ -129,10 +129,10 @@ def test_the_cuda_text_of_every_model_equals_the_cpu_text(name, tmp_path):
 
 
 @pytest.mark.backend("brian2_cuda:emulated")
-@pytest.mark.parametrize(
-    "flags", [QUICK, pytest.param(SANITIZED, marks=[pytest.mark.slow, pytest.mark.usefixtures("sanitizer")])]
-)
-def test_a_rate_from_its_own_past_and_an_action_layer_of_more_than_a_warp(flags, tmp_path):
+@pytest.mark.parametrize("flags", [QUICK, pytest.param(SANITIZED, marks=pytest.mark.slow)])
+def test_a_rate_from_its_own_past_and_an_action_layer_of_more_than_a_warp(flags, tmp_path, request):
+    if flags == SANITIZED:
+        request.getfixturevalue("sanitizer")
     model = variant(
         "rate_nla",
         {"r = rbar + phi_prime": "r = rbar + tau_m*(rbar - rbar_prev)/dt : 1"},
