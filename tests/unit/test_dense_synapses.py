@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from brian2.core.base import BrianObjectException
 
 from rnla_neuro import DenseSynapses, GroupReduction
 from rnla_neuro.errors import ConfigError
+from rnla_neuro_backends.dense.synapses import OPTIONS
 from tests.unit.dense import NAMES, TRACE, cause, dense, groups, run, short_runs
 
 # Brian2 2.10 calls pyparsing by an old argument name.
@@ -186,6 +188,9 @@ def test_a_factor_of_one_side_is_computed_once_a_neuron() -> None:
     [
         ("w : 1", {"n_agents": 2}, r"the source 'pre.*' has 5 neurons, which is no multiple of n_agents=2"),
         ("w : 1", {"n_agents": 0}, r"n_agents is 0; allowed is a whole number from 1"),
+        ("w : 1", {"on_pre": "w += 1"}, r"DenseSynapses has no 'on_pre': it knows no spikes and no delays"),
+        ("w : 1", {"on_event": "w += 1"}, r"on_event is 'w \+= 1'; allowed is a mapping of conditions to code"),
+        ("w : 1", {"trace": "at_events"}, r"unknown option 'trace': did you mean 'traces'\?"),
         ("w : 1", {"traces": "at_event"}, r"unknown value of traces 'at_event': did you mean 'at_events'\?"),
         (TRACE, {"traces": "at_events", "buffer_steps": 0}, r"buffer_steps is 0; allowed is a whole number from 1"),
         ("K = w : 1 (summed)\nw : 1", {}, r"summed variable 'K'; allowed are names that end in _pre or _post"),
@@ -199,6 +204,16 @@ def test_a_factor_of_one_side_is_computed_once_a_neuron() -> None:
 def test_what_dense_synapses_cannot_be_is_refused(model: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         dense(model, **options)
+
+
+def test_connect_is_not_needed() -> None:
+    with pytest.raises(ConfigError, match=r"leave connect\(\) out"):
+        dense("w : 1").connect(j="i")
+
+
+def test_the_options_named_in_messages_are_those_there_are() -> None:
+    taken = set(inspect.signature(DenseSynapses.__init__).parameters)
+    assert taken - {"self", "source", "target", "model", "other"} == set(OPTIONS)
 
 
 def test_units_are_checked_as_everywhere_in_brian2() -> None:

@@ -152,3 +152,40 @@ def hoist(synapses: Any, code: str, namespace: Mapping[str, Any], factors: Facto
         body = _Hoist(synapses, resolved, written, factors).visit(tree.body)
         done.append(f"{name} {operator} {NodeRenderer().render_node(body)}")
     return "\n".join(done)
+
+
+def product(synapses: Any, code: str, factors: Factors) -> tuple[str, str, str] | None:
+    """Find the product of one matrix of the synapses, and of factors of either side, in the code of a sum.
+
+    Args:
+        synapses: The projection.
+        code: Abstract code that assigns ``_summand``, without what was hoisted.
+        factors: What was hoisted.
+
+    Returns:
+        The matrix, and what multiplies it on the presynaptic and on the postsynaptic side (empty: nothing); None
+        if the summand is something else.
+    """
+    lines = statements(code)
+    if len(lines) != 1 or lines[0][0] != "_summand":
+        return None
+    parts: dict[str, list[str]] = {"syn": [], "pre": [], "post": []}
+    for node in _multiplied(ast.parse(lines[0][2], mode="eval").body):
+        if not isinstance(node, ast.Name | ast.Constant):
+            return None
+        name = NodeRenderer().render_node(node)
+        hoisted = {side for side, names in factors.names.items() if name in names.values()}
+        depends = hoisted or (depends_on(synapses.variables, name) if name in synapses.variables else set())
+        side = "syn" if "syn" in depends else side_of(depends) or "post"
+        if isinstance(synapses.variables.get(name), Subexpression):
+            return None
+        parts[side].append(name)
+    if len(parts["syn"]) != 1 or synapses.variables[parts["syn"][0]].dtype != synapses.real:
+        return None
+    return parts["syn"][0], "*".join(parts["pre"]), "*".join(parts["post"])
+
+
+def _multiplied(node: ast.AST) -> list[ast.AST]:
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult):
+        return _multiplied(node.left) + _multiplied(node.right)
+    return [node]

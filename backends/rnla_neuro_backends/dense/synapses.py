@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -35,7 +34,11 @@ from rnla_neuro_backends.dense.trace_runner import OtherStateRunner, TraceRunner
 from rnla_neuro_backends.dense.variables import RESERVED, DenseIndexing, Layout, create_variables
 from rnla_neuro_backends.dense.views import MatrixVariable
 
-logger = logging.getLogger("rnla_neuro")
+OF_SYNAPSES = ("on_pre", "on_post", "pre", "post", "delay", "multisynaptic_index", "connect")
+OPTIONS = (
+    "on_event", "n_agents", "agents", "namespace", "method", "method_options", "dtype", "dt", "clock", "order", "fuse",
+    "traces", "buffer_steps", "codeobj_class", "name",
+)  # fmt: skip
 
 
 class DenseSynapses(Group):  # type: ignore[misc]
@@ -69,6 +72,7 @@ class DenseSynapses(Group):  # type: ignore[misc]
         buffer_steps: After how many steps traces are formed at the latest.
         codeobj_class: Brian2 target, if not the preferred one.
         name: Name of the object.
+        other: Refused: options of `Synapses` for what dense synapses do not have.
 
     Raises:
         ConfigError: The equations need something that dense synapses do not have, or sizes do not fit.
@@ -98,7 +102,9 @@ class DenseSynapses(Group):  # type: ignore[misc]
         buffer_steps: int = 128,
         codeobj_class: Any = None,
         name: str = "synapses*",
+        **other: Any,
     ) -> None:
+        _refuse(other, on_event)
         Group.__init__(self, dt=dt, clock=clock, when="start", order=order, namespace=namespace, name=name)
         register()
         if target_name() in ("cpp", "cuda"):
@@ -194,6 +200,14 @@ class DenseSynapses(Group):  # type: ignore[misc]
     def _free_name(self, ending: str) -> str:
         return str(find_name(f"{self.name}_{ending}*", {obj.name for obj in self.contained_objects}))
 
+    def connect(self, *_: Any, **__: Any) -> None:
+        """Refuse: dense synapses are connected from the beginning.
+
+        Raises:
+            ConfigError: Always.
+        """
+        raise ConfigError(f"{self.name}: dense synapses connect all to all from the beginning; leave connect() out")
+
     def run_on_event(self, condition: str, code: str, when: str = "end", order: int = 0, **options: Any) -> DenseRunner:
         """Run code for the synapses of those agents for which a condition holds, whenever it holds.
 
@@ -287,6 +301,15 @@ class DenseSynapses(Group):  # type: ignore[misc]
     def _full_state(self) -> Any:
         self.flush_traces()
         return super()._full_state()
+
+
+def _refuse(other: Mapping[str, Any], on_event: Any) -> None:
+    if on_event is not None and not isinstance(on_event, Mapping):
+        raise ConfigError(f"DenseSynapses: on_event is {on_event!r}; allowed is a mapping of conditions to code")
+    for name in other:
+        if name in OF_SYNAPSES:
+            raise ConfigError(f"DenseSynapses has no {name!r}: it knows no spikes and no delays; use Synapses for them")
+        raise ConfigError("DenseSynapses: " + unknown("option", name, OPTIONS))
 
 
 def _checked(model: Any, name: str) -> Equations:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +81,6 @@ class TraceRunner(DenseRunner):
     """Buffers the factors of a step of all traces that are formed at events.
 
     Attributes:
-        function: Name of the C++ function that forms the traces of an agent.
         buffers: The buffers in use; None where no trace is formed at events.
     """
 
@@ -88,7 +88,6 @@ class TraceRunner(DenseRunner):
         self.steps, self.method_choice, self.method_options = steps, method, options
         self.buffers: Buffers | None = None
         self._known: tuple[Any, dict[str, Trace]] | None = None
-        self.function = f"_form_traces_of_{synapses.name}"
         super().__init__(
             synapses,
             "",
@@ -99,6 +98,12 @@ class TraceRunner(DenseRunner):
             check_units=False,
         )
         self.template = "dense_traces"
+
+    @property
+    def function(self) -> str:
+        """Name of the C++ function that forms the traces of an agent: another one for other traces."""
+        content = repr((self.steps, [] if self._known is None else self._known[1]))
+        return f"_form_traces_of_{self.group.name}_{zlib.crc32(content.encode()):08x}"
 
     def find(self, namespace: Mapping[str, Any]) -> dict[str, Trace]:
         """Return the traces that can be formed at events; the projection's `findings` say why others cannot."""

@@ -36,7 +36,7 @@ class DenseView(VariableView):  # type: ignore[misc]
         self._set("_chosen", code, run_namespace, check_units, variables)
 
     def _set(self, cond: str, code: str, namespace: Mapping[str, Any], check_units: bool, more: Variables) -> None:
-        from rnla_neuro_backends.dense.runners import set_values
+        from rnla_neuro_backends.dense.passes import set_values
 
         self.variable.get_value() if isinstance(get_device(), RuntimeDevice) else None
         set_values(self.group, self.name, self.variable, cond, code, namespace, check_units, more)
@@ -56,7 +56,7 @@ class DenseView(VariableView):  # type: ignore[misc]
         return np.asarray(self.variable.get_value())
 
     def _evaluate(self, expression: str, dtype: Any, namespace: Mapping[str, Any]) -> npt.NDArray[Any]:
-        from rnla_neuro_backends.dense.runners import set_values
+        from rnla_neuro_backends.dense.passes import set_values
 
         device = get_device()
         if isinstance(device, RuntimeDevice):
