@@ -1,7 +1,7 @@
 """The CUDA templates of DenseSynapses: executed on the CPU by fibers (cuda/cuda_emulation.hpp), compiled where nvcc is.
 
-One step is compared with Brian2's numpy target: sums on both sides, an ODE, code of a clock, an event of one agent,
-a conditional assignment before the run, and a softmax.
+Some steps are compared with Brian2's numpy target: sums on both sides, an ODE, code of a clock, an event of one agent,
+a conditional assignment before the run, and a softmax; with traces in every step, and with traces at events.
 """
 
 from __future__ import annotations
@@ -46,7 +46,13 @@ int main(int, char** arguments)
     std::FILE* file = std::fopen(arguments[1], "rb");
 {read}
     std::fclose(file);
-{run}
+{before}
+    for (int step = 0; step < {steps}; step++)
+    {{
+        brian::_array_defaultclock_t[0] = step*0.001;
+{step}
+    }}
+{after}
     file = std::fopen(arguments[2], "wb");
 {write}
     std::fclose(file);
@@ -55,43 +61,50 @@ int main(int, char** arguments)
 """
 
 
-@pytest.fixture(scope="module", params=["float64", "float32"])
+@pytest.fixture(scope="module", params=["float64 every_step", "float64 at_events", "float32 at_events"])
 def project(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp(request.param.replace(" ", "_"))
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    command = [sys.executable, dense_project.__file__, str(folder), request.param]
+    command = [sys.executable, dense_project.__file__, str(folder), *request.param.split()]
     outcome = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr[-3000:]
     return folder
 
 
-def host_text(path: Path, number: int) -> str:
-    """Return the text of a code object for the emulation: without headers, launches in a form that C++ reads."""
+def host_text(path: Path) -> str:
+    """Return the text of a code object for the emulation, in a namespace of its own.
+
+    Headers are left out, launches get a form that C++ reads, and the function that forms traces is called through
+    the one outside of all namespaces.
+    """
     text = re.sub(r"^#include.*$", "", path.read_text(), flags=re.MULTILINE)
+    text = re.sub(r"///// HOST_PARAMETERS /////|void _form_traces_\w+\(const char\* _which\);", "", text)
+    text = re.sub(r"(?<!void )\b(_form_traces_\w+\()", r"::\1", text)
     launch = re.compile(r"(\w+)<<<(.*?)>>>\((.*?)\);", re.DOTALL)
-    text, launches = launch.subn(r"RNLA_LAUNCH(\1, \2, 0, \3);", text)
-    assert launches
-    text = text.replace("///// HOST_PARAMETERS /////", "")
-    return f"namespace unit_{number} {{\n{text}\n}}\n"
+    text = launch.sub(r"RNLA_LAUNCH(\1, \2, 0, \3);", text)
+    space = f"unit_{path.stem}"
+    formed = re.search(r"void (_form_traces_\w+)\(const char\* _which\)\s*\{", text)
+    outside = "" if formed is None else f"void {formed[1]}(const char* which) {{ {space}::{formed[1]}(which); }}\n"
+    return f"namespace {space} {{\n{text}\n}}\n{outside}"
 
 
 def emulated(folder: Path) -> tuple[dict[str, Any], str]:
-    """Return what is known of the project, and one C++ program that runs all of its code objects once."""
+    """Return what is known of the project, and one C++ program that does what the project's would do."""
     known = json.loads((folder / "project.json").read_text())
     arrays = known["arrays"].items()
     declared = "".join(
         f"{CTYPES[dtype]} {name}[{size}];\n{CTYPES[dtype]}* dev{name} = {name};\n" for name, (dtype, size) in arrays
     )
-    units = "".join(
-        host_text(folder / "project" / "code_objects" / f"{name}.cu", k) for k, name in enumerate(known["order"])
-    )
-    calls = "".join(f"    unit_{k}::_run_{name}();\n" for k, name in enumerate(known["order"]))
+    names = [*known["before"], *known["step"], *(f"after_run_{name}" for name in known["after"])]
+    units = "".join(host_text(folder / "project" / "code_objects" / f"{name}.cu") for name in names)
+    forms = {f"void {name}(const char* which);\n" for name in re.findall(r"::(_form_traces_\w+)\(", units)}
+    calls = {when: "".join(f"    unit_{name}::_run_{name}();\n" for name in known[when]) for when in ("before", "step")}
+    calls["after"] = "".join(f"    unit_after_run_{name}::_after_run_{name}();\n" for name in known["after"])
     transfer = "    std::f{what}(brian::{name}, 1, sizeof brian::{name}, file);\n"
-    read, write = (
-        "".join(transfer.format(what=what, name=name) for name in known["arrays"]) for what in ("read", "write")
-    )
-    main = MAIN.format(read=read, run=calls, write=write)
-    return known, f"{STUBS}\nnamespace brian {{\n{declared}}}\n{units}\n{main}"
+    for what in ("read", "write"):
+        calls[what] = "".join(transfer.format(what=what, name=name) for name in known["arrays"])
+    main = MAIN.format(steps=dense_project.STEPS, **calls)
+    return known, f"{STUBS}\nnamespace brian {{\n{declared}}}\n{''.join(forms)}{units}\n{main}"
 
 
 def initial(arrays: dict[str, tuple[str, int]]) -> bytes:
@@ -99,7 +112,11 @@ def initial(arrays: dict[str, tuple[str, int]]) -> bytes:
     content = []
     for name, (dtype, size) in arrays.items():
         value = given.get(name.removeprefix("_array_"), np.full(size, 77))  # what is not set must not matter
-        if name.endswith("_i"):
+        if name.startswith("_array_syn__base"):
+            value = np.ones(size)
+        elif name.endswith("_count"):
+            value = np.zeros(size)
+        elif name.endswith("_i"):
             value = np.arange(size)
         elif name.endswith(("_t", "_n", "timestep")):
             value = np.zeros(size)
@@ -110,7 +127,10 @@ def initial(arrays: dict[str, tuple[str, int]]) -> bytes:
 @pytest.mark.backend("dense:cuda-text")
 def test_the_kernels_do_what_numpy_does(project: Path) -> None:
     known, text = emulated(project)
-    assert known["passes"] == [["one pass: E, I_post, J_post, fb_pre", "the first of the step"]]
+    assert [what for what, _ in known["recognised"]] in (
+        ["one pass: E, I_post, J_post, fb_pre"],
+        ["E at events", "one pass: I_post, J_post, fb_pre"],
+    )
     source, program = project / "emulated.cpp", project / "emulated"
     source.write_text(text)
     compile_program(source, program, ("-std=c++17", "-O0", "-w"))

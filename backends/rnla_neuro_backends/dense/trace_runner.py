@@ -63,6 +63,7 @@ class Buffers:
         function: Name of the C++ function that forms the traces of an agent.
         t: Time.
         dt: Time step.
+        some: One flag an agent, for CUDA.
     """
 
     layout: Layout
@@ -75,6 +76,7 @@ class Buffers:
     function: str
     t: Any
     dt: Any
+    some: Any = None
 
 
 class TraceRunner(DenseRunner):
@@ -110,7 +112,7 @@ class TraceRunner(DenseRunner):
         synapses = self.group
         equations = synapses.equations
         step = integration_step(synapses, equations, self.method_choice, self.method_options, namespace)
-        key = (step, target_name(), tuple(synapses.variables))
+        key = (step, tuple(synapses.variables))
         if self._known is not None and self._known[0] == key:
             return self._known[1]
         own = {name for name, _, _ in statements(step)} - set(synapses.variables)
@@ -119,8 +121,6 @@ class TraceRunner(DenseRunner):
         found: dict[str, Trace] = {}
         for name in sorted(equations.diff_eq_names):
             try:
-                if target_name() == "cuda":
-                    raise Refused("the CUDA templates have no buffers")
                 found[name] = recognise(name, step, synapses, resolved)
                 terms = " + ".join(f"({post})*({pre})" for post, pre in found[name].terms)
                 finding = Finding(f"{name} at events", f"its step adds {terms}")
@@ -153,6 +153,9 @@ class TraceRunner(DenseRunner):
         terms = [[(factors.take("post", f), factors.take("pre", g)) for f, g in trace.terms] for trace in traces]
         needed = [*LOOPS, *factors.declare(synapses, "slot", self.steps), "t", "dt"]
         self._array("_trace_count", layout.n_agents, np.int32, 0)
+        if target_name() == "cuda":
+            self._array("_trace_some", layout.n_agents, bool, 0)
+            needed.append("_trace_some")
         buffered = []
         for trace, pairs in zip(traces, terms, strict=True):
             base, weight = f"_base_{trace.name}", f"_weight_{trace.name}"
@@ -179,6 +182,7 @@ class TraceRunner(DenseRunner):
             self.function,
             variables["t"],
             variables["dt"],
+            variables.get("_trace_some"),
         )
         return create_runner_codeobj(
             group=synapses,

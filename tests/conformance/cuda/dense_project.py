@@ -1,6 +1,6 @@
-"""Writes the CUDA project of a dense projection, and what one step of it gives on Brian2's numpy target.
+"""Writes the CUDA project of a dense projection, and what some steps of it give on Brian2's numpy target.
 
-Run as a program: ``python dense_project.py FOLDER float64``.
+Run as a program: ``python dense_project.py FOLDER float64 every_step``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 import brian2 as b2
 from brian2 import Network, NeuronGroup, ms
 
+STEPS, BUFFER = 5, 3  # the buffer of traces is full once, and not empty at the end
 AGENTS, PRE, POST = 2, 13, 40  # more postsynaptic neurons than a warp has threads
 MODEL = """
 w : 1
@@ -25,7 +26,7 @@ n : integer
 I_post = 0.3*w*tanh(u_pre) : 1 (summed)
 J_post = w**2*v_post : 1 (summed)
 fb_pre = w*sin(v_post)*gain_agent : 1 (summed)
-dE/dt = (-E + v_post*u_pre + w)/tau : 1 (clock-driven)
+dE/dt = (-E + (v_post - 0.1)*u_pre{more})/tau : 1 (clock-driven)
 """
 
 
@@ -39,8 +40,8 @@ def values() -> dict[str, np.ndarray]:
     }
 
 
-def network() -> tuple[Network, Any]:
-    """A step with sums on both sides, an ODE, code of its own, an event of one agent, and a softmax."""
+def network(traces: str, more: str) -> tuple[Network, Any]:
+    """Steps with sums on both sides, an ODE, code of its own, an event of one agent, and a softmax."""
     from rnla_neuro import DenseSynapses, GroupReduction
 
     b2.defaultclock.dt = 1 * ms
@@ -49,8 +50,11 @@ def network() -> tuple[Network, Any]:
     target = NeuronGroup(AGENTS * POST, "v : 1\nI : 1\nJ : 1\np : 1", name="post")
     agents = NeuronGroup(AGENTS, "reward : 1\ngain : 1", name="agents")
     GroupReduction(target, "p", "5*v", n_agents=AGENTS)
-    options = {"order": -1, "n_agents": AGENTS, "agents": agents, "namespace": names, "method": "euler", "name": "syn"}
-    synapses = DenseSynapses(source, target, MODEL, {"reward_agent > 0.5": "w += eta*reward_agent*E"}, **options)
+    options: dict[str, Any] = {"traces": traces, "buffer_steps": BUFFER}
+    options |= {"order": -1, "n_agents": AGENTS, "agents": agents, "namespace": names, "method": "euler", "name": "syn"}
+    synapses = DenseSynapses(
+        source, target, MODEL.format(more=more), {"reward_agent > 0.5": "w += eta*reward_agent*E"}, **options
+    )
     synapses.run_regularly("n += 1 + int(w > u_pre)", when="after_groups")
     groups = {"pre": source, "post": target, "agents": agents, "syn": synapses}
     for name, value in values().items():
@@ -60,16 +64,16 @@ def network() -> tuple[Network, Any]:
     return Network(source, target, agents, synapses), groups
 
 
-def wanted() -> dict[str, np.ndarray]:
-    """What a step gives on the numpy target."""
-    net, groups = network()
-    net.run(1 * ms)
+def wanted(more: str) -> dict[str, np.ndarray]:
+    """What the steps give on the numpy target, with traces integrated in every step."""
+    net, groups = network("every_step", more)
+    net.run(STEPS * ms)
     names = ("pre_fb", "post_I", "post_J", "post_p", "syn_w", "syn_E", "syn_n")
     return {name: np.array(getattr(groups[name.split("_")[0]], name.split("_")[1])[:]) for name in names}
 
 
-def project(folder: Path) -> dict[str, Any]:
-    """Write the project; return its arrays, and its code objects in the order in which they run."""
+def project(folder: Path, traces: str, more: str) -> dict[str, Any]:
+    """Write the project; return its arrays, and its code objects: before, in each step, and after the run."""
     import brian2cuda  # noqa: F401 - registers the device
 
     cuda = b2.prefs.devices.cuda_standalone.cuda_backend
@@ -78,18 +82,23 @@ def project(folder: Path) -> dict[str, Any]:
     cuda.extra_compile_args_nvcc = ["-w", "-std=c++17"]
     b2.prefs.codegen.cpp.extra_compile_args_gcc = ["-w", "-O3", "-march=native", "-std=c++17"]
     b2.set_device("cuda_standalone", directory=str(folder), build_on_run=False)
-    net, groups = network()
-    net.run(1 * ms)
-    before = [args[0].name for kind, args in b2.device.main_queue if kind == "run_code_object"]
+    net, groups = network(traces, more)
+    net.run(STEPS * ms)
+    queue = b2.device.main_queue
+    before, after = (
+        [args[0].name for kind, args in queue if kind == f"{when}_code_object"] for when in ("run", "after_run")
+    )
     step = [code.name for obj in net.sorted_objects for code in obj.code_objects]
     b2.device.build(directory=str(folder), compile=False, run=False, with_output=False)
     arrays = {name: (np.dtype(variable.dtype).name, int(variable.size)) for variable, name in b2.device.arrays.items()}
-    return {"arrays": arrays, "order": before + step, "passes": list(map(list, groups["syn"].recognised))}
+    findings = [list(finding) for finding in groups["syn"].recognised]
+    return {"arrays": arrays, "before": before, "step": step, "after": after, "recognised": findings}
 
 
 if __name__ == "__main__":
-    out, precision = Path(sys.argv[1]), sys.argv[2]
+    out, precision, traces = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    more = " + w" if traces == "every_step" else ""  # with w in it, a trace cannot be formed at events
     b2.prefs.core.default_float_dtype = np.dtype(precision).type
     b2.prefs.codegen.target = "numpy"
-    np.savez(out / "wanted.npz", **wanted())
-    (out / "project.json").write_text(json.dumps(project(out / "project")))
+    np.savez(out / "wanted.npz", **wanted(more))
+    (out / "project.json").write_text(json.dumps(project(out / "project", traces, more)))

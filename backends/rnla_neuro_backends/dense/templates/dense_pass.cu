@@ -8,6 +8,11 @@
 #}
 {# USES_VARIABLES { N } #}
 {% extends 'common_group.cu' %}
+{% block extra_headers %}
+{% if _pass.flush %}
+void {{_pass.flush}}(const char* _which);
+{% endif %}
+{% endblock %}
 {% block define_N %}
 const int _N = {{_pass.layout.size}};
 {% endblock %}
@@ -161,6 +166,9 @@ _condition_{{codeobj_name}}<<<{{(layout.n_agents + 255) // 256}}, 256>>>(
         ///// HOST_PARAMETERS /////
         %HOST_PARAMETERS%
     );
+{% endif %}
+{% if p.flush %}
+{{p.flush}}({{get_array_name(p.fires, prefix='dev') if p.condition else '0'}});
 {% endif %}
 {% for side, count in (('pre', layout.n_pre), ('post', layout.n_post)) if side in vector_code %}
 _factors_{{side}}_{{codeobj_name}}<<<{{(layout.n_agents*count + 255) // 256}}, 256>>>(
