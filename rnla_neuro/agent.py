@@ -245,6 +245,9 @@ class Agent:
         backend: str | None = None,
         env: EnvironmentLike | str | None = None,
         codec: Codec | None = None,
+        *,
+        core: str | None = None,
+        road: str | None = None,
     ) -> Agent:
         """Read an agent that `save` wrote.
 
@@ -254,6 +257,8 @@ class Agent:
                 the learning state (traces, mean reward, exploration) goes on where it was.
             env: Environment; needed if the agent was made with a ready one.
             codec: As for the agent that was saved.
+            core: Core to run on; None is the saved one, or ``auto`` on another backend.
+            road: Road to take; likewise.
 
         Raises:
             RunFolderError: Not such a file, or a newer format.
@@ -264,6 +269,7 @@ class Agent:
         moved = backend is not None and backend != about["backend"]
         if moved:
             about |= {"backend": backend, "core": "auto", "road": "auto"}
+        about |= {name: value for name, value in (("core", core), ("road", road)) if value is not None}
         request = RunRequest(**about)
         agent = cls.__new__(cls)
         ready = None if env is None or isinstance(env, str | Task) else env

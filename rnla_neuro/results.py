@@ -63,7 +63,9 @@ class RunFolder:
         Raises:
             RunFolderError: `path` exists or cannot be made.
         """
-        folder = Path(path)
+        folder = Path(path).absolute()  # an environment may change the working folder
+        if folder.parent.exists() and not folder.parent.is_dir():
+            raise RunFolderError(f"cannot make the run folder {path}: {folder.parent} is not a folder")
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir()  # atomic: this is what claims it

@@ -18,7 +18,7 @@ from rnla_neuro.network import NetworkSpec
 from rnla_neuro_backends.explicit.engine import Engine
 from rnla_neuro_backends.explicit.form import explicit_form
 from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
-from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler
+from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler, no_compiler
 
 LOG = logging.getLogger("rnla_neuro")
 TARGETS, ROADS = ("auto", "numpy", "cython"), ("auto", "fused", "plain")
@@ -134,7 +134,7 @@ def _target(target: str) -> str:
     if importlib.util.find_spec("Cython") is None:
         missing = "Cython is not installed"
     elif find_compiler() is None:
-        missing = "no C++ compiler found (tried $CXX, c++, g++, clang++)"
+        missing = no_compiler()
     else:
         return "cython"
     _fall_back(missing)

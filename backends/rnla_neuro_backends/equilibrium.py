@@ -27,7 +27,7 @@ from rnla_neuro_backends.common.readout import (
     check_shapes,
 )
 from rnla_neuro_backends.moving_equilibrium.columns import Columns, input_coefficients, plan
-from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler
+from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler, no_compiler
 from rnla_neuro_backends.moving_equilibrium.core import (
     Call,
     Core,
@@ -311,7 +311,7 @@ def _make_core(settings: CoreSettings, name: CoreName) -> tuple[str, Core]:
         raise ConfigError(f"core {name!r}: allowed are auto, native, numpy")
     if name == "auto" and find_compiler() is None:
         warnings.warn(
-            "no C++ compiler found (tried $CXX, c++, g++, clang++): the numpy core runs, with the same results "
+            f"{no_compiler()}: the numpy core runs, with the same results "
             "but slower; install a C++ compiler such as g++",
             NoCompilerWarning,
             stacklevel=4,

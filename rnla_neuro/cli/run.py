@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,7 @@ def command(
 ) -> None:
     """Run."""
     overrides = values.assignments(settings)
+    home = Path.cwd()  # an environment may leave it
     if out is not None:
         values.new_folder(Path(out))
     if tensorboard:
@@ -143,7 +145,8 @@ def command(
             from rnla_neuro.analysis.tensorboard import export
 
             export(results, results.path / "tensorboard")
-    _tell(results, as_json=as_json, quiet=quiet, tensorboard=tensorboard)
+    shown = Path(out) if out is not None else results.path.relative_to(home)
+    _tell(replace(results, path=shown), as_json=as_json, quiet=quiet, tensorboard=tensorboard)
 
 
 def _run(request: RunRequest, out: Path | None, *, quiet: bool) -> Results:

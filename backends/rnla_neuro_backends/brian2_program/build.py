@@ -7,6 +7,7 @@ Brian2 is imported only when a program has to be built.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import hashlib
@@ -14,11 +15,13 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -30,9 +33,11 @@ from rnla_neuro.errors import BackendError
 from rnla_neuro.resources import cache_dir
 from rnla_neuro_backends.brian2_program.texts import template_stamp
 from rnla_neuro_backends.explicit.kernel import KernelArray
-from rnla_neuro_backends.moving_equilibrium.compiler import compiler_identity, find_compiler
+from rnla_neuro_backends.moving_equilibrium.compiler import compiler_identity, find_compiler, no_compiler
 
 MANIFEST, BINARY = "program.json", "main"
+STALE = 3600.0
+"""Seconds after which a build without a finished program is taken for one whose process was killed."""
 LOCK_TIMEOUT = 900.0
 """Seconds to wait for another process that builds the same program, before building it too."""
 
@@ -101,7 +106,7 @@ def find_toolchain() -> Toolchain:
     """
     compiler, make = find_compiler(), shutil.which("make") or shutil.which("gmake")
     if compiler is None:
-        raise BackendError("no C++ compiler found (tried $CXX, c++, g++, clang++): brian2_cpp needs one")
+        raise BackendError(f"{no_compiler()}: brian2_cpp needs one")
     if make is None:
         raise BackendError("no make found: brian2_cpp builds its program with make")
     has_cache = "ccache" in Path(shlex.split(compiler)[0]).name
@@ -150,7 +155,11 @@ def find_or_build(kernel: Recipe, write: Writer, kind: str = "fused") -> Program
         if found is not None:
             return found
         with _locked(folder.with_suffix(".lock")):
-            return load_program(folder) or _build(kernel, write, tools, folder)
+            found = load_program(folder)
+            if found is not None:
+                return found
+            _clear(folder)
+            return _build(kernel, write, tools, folder)
     except OSError as error:
         raise BackendError(
             f"the compiled program cannot be kept in {cache_dir()}: {error.strerror or error}; "
@@ -173,6 +182,20 @@ def load_program(folder: Path) -> Program | None:
     except (OSError, ValueError, KeyError, TypeError):
         pass  # not there, or damaged: built anew
     return None
+
+
+def _clear(folder: Path) -> None:
+    """Remove what builds of this program left behind whose process was killed."""
+    for left in folder.parent.glob(f"{folder.name}.*.tmp"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE:  # without a lock, others may be building
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _end_with_parent() -> None:
+    """Ask Linux to end this process (a build) when the thread that waits for it is gone."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _build(kernel: Recipe, write: Writer, tools: Toolchain, folder: Path) -> Program:
@@ -209,6 +232,7 @@ def _compile(tools: Toolchain, work: Path, log: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         check=False,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
     text = outcome.stdout.decode(errors="replace")
     if outcome.returncode == 0 and (work / BINARY).is_file():

@@ -14,7 +14,7 @@ from rnla_neuro_backends.brian2_program.objects import DUE, KernelGroup, block_c
 from rnla_neuro_backends.brian2_program.project import preferences
 from rnla_neuro_backends.brian2_program.texts import hash_text
 from rnla_neuro_backends.explicit.kernel import Arrays, Kernel
-from rnla_neuro_backends.moving_equilibrium.compiler import compiler_identity, find_compiler
+from rnla_neuro_backends.moving_equilibrium.compiler import compiler_identity, find_compiler, no_compiler
 
 
 class RuntimeEngine(KernelEngine):
@@ -60,7 +60,7 @@ def _prepare(kernel: Kernel) -> KernelGroup:
     """Compile, or load what was compiled before."""
     compiler = find_compiler()
     if compiler is None:
-        raise BackendError("no C++ compiler found (tried $CXX, c++, g++, clang++): Cython needs one")
+        raise BackendError(f"{no_compiler()}: Cython needs one")
     cache = cache_dir() / "brian2_cython"
     settings = preferences(kernel) | {
         "codegen.target": "cython",

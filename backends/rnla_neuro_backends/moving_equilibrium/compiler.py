@@ -27,6 +27,14 @@ def find_compiler() -> str | None:
     return next((name for name in ("c++", "g++", "clang++") if shutil.which(name)), None)
 
 
+def no_compiler() -> str:
+    """Say why `find_compiler` found none."""
+    chosen = os.environ.get("CXX", "").strip()
+    if chosen:
+        return f"no C++ compiler found: CXX is {chosen!r}, which cannot be run; unset it, or name another one"
+    return "no C++ compiler found (tried $CXX, c++, g++, clang++)"
+
+
 @lru_cache
 def compiler_identity(compiler: str) -> str:
     """Return what a compiled file depends on beside its source: compiler version and processor."""
@@ -47,7 +55,7 @@ def compile_library(source: str) -> ctypes.CDLL:
     """
     compiler = find_compiler()
     if compiler is None:
-        raise BackendError("no C++ compiler found (tried $CXX, c++, g++, clang++)")
+        raise BackendError(no_compiler())
     key = hashlib.sha256("\0".join([source, *FLAGS, compiler, compiler_identity(compiler)]).encode()).hexdigest()[:32]
     folder = cache_dir() / "equilibrium"
     library = folder / f"{key}.so"
