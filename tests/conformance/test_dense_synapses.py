@@ -159,6 +159,16 @@ def test_one_program_of_all_variants_equals_synapses(tmp_path: Path) -> None:
     assert not [name for name in doubles if re.search(rf"[*+/-] {name}\b", body)]
 
 
+def test_the_example_learns(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "dense_synapses.py"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    command = [sys.executable, "-W", "error", *KNOWN_WARNINGS, str(example)]
+    outcome = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr[-3000:]
+    assert "E at events" in outcome.stdout
+    assert "of the last 300" in outcome.stdout
+
+
 def single_code(program: Path) -> list[Path]:
     """The passes over the synapses of the projection in float32: the third one that was made."""
     found = [p for p in (program / "code_objects").glob("synapses_2_*.cpp") if "#pragma omp simd" in p.read_text()]
