@@ -6,10 +6,11 @@ the weights alone proves nothing while the learning rate is small.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,11 +75,18 @@ def in_numpy(network: NetworkSpec) -> Engine:
     return NumpyEngine(network)
 
 
+def quick(names: Iterable[str], *first: str) -> list[Any]:
+    """Mark all but the first names slow: each costs a network of stock Brian2 and a kernel to compile."""
+    return [pytest.param(name, marks=() if name in first else pytest.mark.slow) for name in names]
+
+
 ENGINES: dict[str, Callable[[NetworkSpec], Engine]] = {"numpy": in_numpy, "library": library}
 
 
 @pytest.mark.backend("brian2:numpy")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", quick(MODELS, "rate_nla", "rate_nla_ou", "rate_nla_poster", "rate_nla_pulse", "difference")
+)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_float64_agrees_to_rounding(engine: str, name: str) -> None:
     network = network_of(name)
@@ -88,7 +96,9 @@ def test_float64_agrees_to_rounding(engine: str, name: str) -> None:
     assert np.abs(golden(name)["dw"]).max() > 1e-3  # something was learned, or the comparison is idle
 
 
-@pytest.mark.parametrize("name", ["rate_nla", "rate_nla_ou", "rate_nla_poster", "rate_nla_pulse"])
+@pytest.mark.parametrize(
+    "name", quick(["rate_nla", "rate_nla_ou", "rate_nla_poster", "rate_nla_pulse"], "rate_nla", "rate_nla_ou")
+)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_float32_is_as_near_as_plain_float32(engine: str, name: str) -> None:
     network = network_of(name, "float32")
@@ -120,7 +130,15 @@ def test_a_long_run_with_large_weight_changes(engine: str) -> None:
 LONG: list[dict[str, np.ndarray]] = []
 
 
-@pytest.mark.parametrize("name", ["rate_nla", "rate_nla_ou", "rate_nla_late", "rate_nla_poster", "rate_nla_pulse"])
+@pytest.mark.parametrize(
+    "name",
+    quick(
+        ["rate_nla", "rate_nla_ou", "rate_nla_late", "rate_nla_poster", "rate_nla_pulse"],
+        "rate_nla_ou",
+        "rate_nla_late",
+        "rate_nla_poster",
+    ),
+)
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_run_that_is_split_inside_a_block_and_read_there(engine: str, name: str) -> None:
     """Reading traces in the middle of a trial neither shows nor changes another trial."""
