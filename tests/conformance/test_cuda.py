@@ -118,7 +118,13 @@ def cuda(spec: NetworkSpec, threads: int = 64) -> CudaKernel:
 
 
 @pytest.mark.backend("brian2_cuda:emulated")
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        n if n in ("rate_nla", "rate_nla_ou", "rate_nla_pulse") else pytest.param(n, marks=pytest.mark.slow)
+        for n in MODELS
+    ],
+)
 def test_the_cuda_text_of_every_model_equals_the_cpu_text(name, tmp_path):
     spec = network(name)
     calls, replay = both(spec, tmp_path)
