@@ -116,8 +116,27 @@ class DenseSynapses(Group):  # type: ignore[misc]
             if group is not None:
                 self.add_dependency(group)
         self.fuse = fuse
+        self.findings: dict[str, Finding] = {}
         equations, constant = extract_constant_subexpressions(_checked(model, self.name))
-        summed = [eq for eq in equations.values() if "summed" in eq.flags]
+        self._add_variables(equations, dtype, agents)
+        self.state_updater: StateRunner | None = None
+        self.trace_updater: TraceRunner | None = None
+        self._add_integration(traces, buffer_steps, method, method_options)
+        self.summed_updaters: dict[str, SumRunner] = {}
+        for equation in equations.values():
+            if "summed" in equation.flags:
+                self.summed_updaters[equation.varname] = self._sum(equation)
+        self.contained_objects.extend(self.summed_updaters.values())
+        if len(constant):
+            lines = [f"{eq.varname} = {eq.expr}" for eq in constant.ordered]
+            name = self._free_name("subexpression_update")
+            self._add_runner("\n".join(lines), name, when="before_start", order=order)
+        self.event_runners: dict[str, DenseRunner] = {}
+        self._enable_group_attributes()
+        for condition, code in (on_event or {}).items():
+            self.run_on_event(condition, code)
+
+    def _add_variables(self, equations: Equations, dtype: Any, agents: Any) -> None:
         self.equations = Equations([eq for eq in equations.values() if "summed" not in eq.flags])
         default = dtype if dtype is not None and not isinstance(dtype, Mapping) else None
         self.real = np.dtype(prefs["core.default_float_dtype"] if default is None else default)
@@ -127,22 +146,6 @@ class DenseSynapses(Group):  # type: ignore[misc]
         self.variables.add_auxiliary_variable("_event", dtype=bool)
         self._indices = DenseIndexing(self.layout)
         self._flat: Any = None
-        self.findings: dict[str, Finding] = {}
-        self.state_updater: StateRunner | None = None
-        self.trace_updater: TraceRunner | None = None
-        self._add_integration(traces, buffer_steps, method, method_options)
-        self.summed_updaters: dict[str, SumRunner] = {}
-        for equation in summed:
-            self.summed_updaters[equation.varname] = self._sum(equation)
-        self.event_runners: dict[str, DenseRunner] = {}
-        self.contained_objects.extend(self.summed_updaters.values())
-        if len(constant):
-            lines = [f"{eq.varname} = {eq.expr}" for eq in constant.ordered]
-            name = self._free_name("subexpression_update")
-            self._add_runner("\n".join(lines), name, when="before_start", order=order)
-        self._enable_group_attributes()
-        for condition, code in (on_event or {}).items():
-            self.run_on_event(condition, code)
 
     @property
     def real_type(self) -> str:

@@ -112,7 +112,7 @@ class TraceRunner(DenseRunner):
         synapses = self.group
         equations = synapses.equations
         step = integration_step(synapses, equations, self.method_choice, self.method_options, namespace)
-        key = (step, tuple(synapses.variables))
+        key = (step, tuple(name for name in synapses.variables if not name.startswith("_")))
         if self._known is not None and self._known[0] == key:
             return self._known[1]
         own = {name for name, _, _ in statements(step)} - set(synapses.variables)
@@ -156,17 +156,9 @@ class TraceRunner(DenseRunner):
         if target_name() == "cuda":
             self._array("_trace_some", layout.n_agents, bool, 0)
             needed.append("_trace_some")
-        buffered = []
-        for trace, pairs in zip(traces, terms, strict=True):
-            base, weight = f"_base_{trace.name}", f"_weight_{trace.name}"
-            self._array(base, layout.n_agents, np.float64, 1)
-            self._array(weight, layout.n_agents * self.steps, np.float64, 0)
-            needed += [base, weight, trace.name]
-            held = tuple((variables[f], variables[g]) for f, g in pairs)
-            block = f"decay_{trace.name}"
-            buffered.append(
-                Buffered(trace.name, block, variables[trace.name], variables[base], variables[weight], held)
-            )
+        buffered = [self._buffered(trace, pairs) for trace, pairs in zip(traces, terms, strict=True)]
+        for trace in traces:
+            needed += [f"_base_{trace.name}", f"_weight_{trace.name}", trace.name]
         code = {side: factors.code(side) for side in ("post", "pre")}
         code |= {f"decay_{trace.name}": f"_decay = {trace.decay}" for trace in traces}
         network = network_of(synapses)
@@ -195,6 +187,16 @@ class TraceRunner(DenseRunner):
             run_namespace=namespace,
             template_kwds={"_traces": self.buffers},
             codeobj_class=self.codeobj_class,
+        )
+
+    def _buffered(self, trace: Trace, pairs: Sequence[tuple[str, str]]) -> Buffered:
+        layout, variables = self.group.layout, self.group.variables
+        base, weight = f"_base_{trace.name}", f"_weight_{trace.name}"
+        self._array(base, layout.n_agents, np.float64, 1)
+        self._array(weight, layout.n_agents * self.steps, np.float64, 0)
+        terms = tuple((variables[post], variables[pre]) for post, pre in pairs)
+        return Buffered(
+            trace.name, f"decay_{trace.name}", variables[trace.name], variables[base], variables[weight], terms
         )
 
     def _array(self, name: str, size: int, dtype: Any, value: float) -> None:
