@@ -20,9 +20,10 @@ from rnla_neuro.spec.expressions import parse
 from rnla_neuro.spec.loader import available_models, load_model
 from rnla_neuro.spec.numeric import compile_expression
 from rnla_neuro.spec.proof import derivative, symbol
+from rnla_neuro_backends.common.cpp import Printer
 from rnla_neuro_backends.equilibrium import EquilibriumSimulation, NoCompilerWarning
 from rnla_neuro_backends.moving_equilibrium import compiler
-from rnla_neuro_backends.moving_equilibrium.codegen import Printer, generate
+from rnla_neuro_backends.moving_equilibrium.codegen import generate
 from rnla_neuro_backends.moving_equilibrium.compiler import compile_library, find_compiler
 
 NATIVE = pytest.mark.backend("equilibrium:native")

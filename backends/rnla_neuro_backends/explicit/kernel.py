@@ -17,11 +17,11 @@ from rnla_neuro.errors import ConvergenceError
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.resources import template_dir
 from rnla_neuro.spec.form import Traces
+from rnla_neuro_backends.common.cpp import environment
 from rnla_neuro_backends.explicit.engine import Block, BlockResult
 from rnla_neuro_backends.explicit.layout import Layout
 from rnla_neuro_backends.explicit.settings import DType, KernelArray, KernelSettings, kernel_settings
 from rnla_neuro_backends.explicit.writer import Writer
-from rnla_neuro_backends.moving_equilibrium.codegen import environment
 from rnla_neuro_backends.moving_equilibrium.core import modulator_state
 
 Arrays = dict[str, npt.NDArray[Any]]
