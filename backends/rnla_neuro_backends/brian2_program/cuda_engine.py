@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
-from rnla_neuro_backends.brian2_program.base import KernelEngine
-from rnla_neuro_backends.brian2_program.build import Program, find_built, find_or_build, programs_dir
+from rnla_neuro_backends.brian2_program.build import Program, find_built, find_or_build
 from rnla_neuro_backends.brian2_program.cuda_kernel import CudaKernel
 from rnla_neuro_backends.brian2_program.cuda_toolkit import (
     Device,
@@ -17,8 +15,8 @@ from rnla_neuro_backends.brian2_program.cuda_toolkit import (
     require_brian2cuda,
     require_device,
 )
-from rnla_neuro_backends.brian2_program.link import ProgramLink
-from rnla_neuro_backends.explicit.kernel import Arrays, Kernel
+from rnla_neuro_backends.brian2_program.standalone import ProgramEngine
+from rnla_neuro_backends.explicit.kernel import Kernel
 
 
 def write_project(kernel: CudaKernel, folder: Path, toolkit: Toolkit, capability: tuple[int, int]) -> None:
@@ -61,8 +59,8 @@ def _kind(toolkit: Toolkit, capability: tuple[int, int]) -> str:
     return " ".join(map(str, parts))
 
 
-class CudaEngine(KernelEngine):
-    """Starts the program of a kernel on a device, built when it is not yet there, and exchanges blocks with it.
+class CudaEngine(ProgramEngine):
+    """Runs the program of a kernel on a device, built when it is not yet there.
 
     Args:
         kernel: The generated kernel.
@@ -82,36 +80,13 @@ class CudaEngine(KernelEngine):
         results: Path | None = None,
         timeout: float = 600.0,
     ) -> None:
-        super().__init__(kernel)
         self.device = require_device() if device is None else device
-        self.program = build_program(kernel, self.device.capability)
-        self._threads, self._results = kernel.threads, results
-        folder = "{run}/results/" if results is None else f"{results.resolve()}/"
-        self.link = ProgramLink(
-            [str(self.program.binary), "--results_dir", folder],
-            self.program.folder,
-            kernel.key,
-            {array.name: kernel.dtype(array) for array in kernel.arrays},
-            programs_dir() / "logs",
-            timeout,
-            {"CUDA_VISIBLE_DEVICES": _visible(self.device)},
-        )
-        self.link.exchange(kernel.initial_arrays(), {})
+        self._threads = kernel.threads
+        program = build_program(kernel, self.device.capability)
+        super().__init__(kernel, program, results, timeout, {"CUDA_VISIBLE_DEVICES": _visible(self.device)})
 
     def _like_this(self, kernel: Kernel) -> CudaEngine:
         return CudaEngine(CudaKernel(kernel.settings, self._threads), self.device, timeout=self.link.timeout)
-
-    def run_block(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
-        """Run a block; see `KernelEngine.run_block`."""
-        return self.link.advance(given, wanted)
-
-    def _move(self, given: Arrays, wanted: Mapping[str, int]) -> Arrays:
-        return self.link.exchange(given, wanted)
-
-    def close(self) -> None:
-        """End the program; more than once does no harm."""
-        super().close()
-        self.link.close(keep_results=self._results is not None)
 
 
 def _visible(device: Device) -> str:
