@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -159,3 +160,17 @@ def changing(group: Any) -> list[Any]:
         for v in group.variables.values()
         if isinstance(v, ArrayVariable) and v.owner.name == group.name and not (v.read_only or v.constant)
     ]
+
+
+def join(variables: Sequence[Any]) -> FloatArray:
+    """Return the values of variables one after the other."""
+    return np.concatenate([np.asarray(v.get_value(), float).ravel() for v in variables])
+
+
+def divide(values: FloatArray, variables: Sequence[Any]) -> None:
+    """Give variables the values that `join` returned."""
+    at = 0
+    for variable in variables:
+        value = variable.get_value()
+        value[...] = values[at : at + value.size].reshape(value.shape)
+        at += value.size

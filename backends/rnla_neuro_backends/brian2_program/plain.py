@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from rnla_neuro_backends.brian2_program.build import Program, find_or_build, programs_dir
-from rnla_neuro_backends.brian2_program.link import ProgramLink
+from rnla_neuro_backends.brian2_model.state import divide, join
+from rnla_neuro_backends.brian2_program.build import Program, find_or_build
 from rnla_neuro_backends.brian2_program.plain_kernel import PlainKernel
 from rnla_neuro_backends.brian2_program.plain_project import write_plain_project
-from rnla_neuro_backends.explicit.block import Course, Planner
+from rnla_neuro_backends.brian2_program.standalone import start_program
+from rnla_neuro_backends.explicit.block import Course, Planner, quiet_block
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, FloatArray
 from rnla_neuro_backends.explicit.kernel import Arrays
 
@@ -40,18 +41,8 @@ class PlainProgramEngine(Engine):
         self._outputs = {True: outputs, False: {k: n for k, n in outputs.items() if not k.startswith("rec_")}}
         self._planner = Planner(kernel.network.model.trial)
         self._state = {array.name: array.size for array in kernel.state}
-        folder = "{run}/results/" if results is None else f"{results.resolve()}/"
-        self.link = ProgramLink(
-            [str(self.program.binary), "--results_dir", folder],
-            self.program.folder,
-            kernel.key,
-            {array.name: kernel.dtype(array) for array in kernel.arrays},
-            programs_dir() / "logs",
-            timeout,
-        )
-        nothing = _quiet(
-            Planner.idle(0), np.zeros(kernel.settings.sizes[0]), kernel.settings.n_agents, kernel.settings.sizes[-1]
-        )
+        self.link = start_program(self.program, kernel, results, timeout)
+        nothing = self._quiet(Planner.idle(0), np.zeros(kernel.settings.sizes[0]))
         self.link.advance(kernel.pack(nothing), {})  # so that all agents' values are there before any is read
 
     def advance(self, block: Block) -> BlockResult:
@@ -75,7 +66,7 @@ class PlainProgramEngine(Engine):
         found: dict[str, list[FloatArray]] = {name: [] for name in ("decision", *(f"at_{name}" for name in names))}
         for x in observation:
             self.link.exchange(fresh, {})
-            block = _quiet(self._planner.course(0), x, agents, kernel.settings.sizes[-1])
+            block = self._quiet(self._planner.course(0), x)
             outputs = self.link.advance(kernel.pack(block, learns=False), self._outputs[False])
             kernel.unpack(outputs, block)  # raises
             for name, values in found.items():
@@ -83,6 +74,10 @@ class PlainProgramEngine(Engine):
         self.link.exchange(before, {})
         stacked = {name: np.stack(values, axis=1) for name, values in found.items()}
         return stacked["decision"], {name: stacked[f"at_{name}"] for name in names}
+
+    def _quiet(self, course: Course, x: FloatArray) -> Block:
+        settings = self.kernel.settings
+        return quiet_block(course, self._planner.dt, x, settings.n_agents, settings.sizes[-1])
 
     def read(self) -> Arrays:
         """Return copies of the state by its canonical names."""
@@ -92,8 +87,7 @@ class PlainProgramEngine(Engine):
         with kernel.translating():
             for agent in range(agents):
                 self._load(values, agent)
-                own = [np.asarray(v.get_value(), float).ravel() for v in kernel.variables[: kernel.n_own]]
-                read.append(kernel.names.read() | {"own": np.concatenate(own)})
+                read.append(kernel.names.read() | {"own": join(kernel.variables[: kernel.n_own])})
         return {name: np.stack([one[name] for one in read]) for name in read[0]}
 
     def write(self, state: Arrays) -> None:
@@ -105,7 +99,7 @@ class PlainProgramEngine(Engine):
                 self._load(values, agent)
                 mine = {name: array[agent] for name, array in state.items()}
                 if "own" in mine:
-                    self._write_own(mine["own"])
+                    divide(mine["own"], kernel.variables[: kernel.n_own])
                 kernel.names.write(mine, whole="own" in mine)
                 for variable, array in zip(kernel.variables, kernel.state, strict=True):
                     values[array.name].reshape(-1, array.stride)[agent] = variable.get_value().ravel()
@@ -116,33 +110,6 @@ class PlainProgramEngine(Engine):
         for variable, array in zip(self.kernel.variables, self.kernel.state, strict=True):
             variable.get_value()[:] = values[array.name].reshape(-1, array.stride)[agent]
 
-    def _write_own(self, own: np.ndarray) -> None:
-        at = 0
-        for variable in self.kernel.variables[: self.kernel.n_own]:
-            value = variable.get_value()
-            value[...] = own[at : at + value.size].reshape(value.shape)
-            at += value.size
-
     def close(self) -> None:
         """End the program; more than once does no harm."""
         self.link.close(keep_results=self._results is not None)
-
-
-def _quiet(course: Course, x: FloatArray, agents: int, n_out: int) -> Block:
-    """Return a trial in which nothing happens but the input, the same for all agents."""
-    none = np.zeros(0, np.int64)
-    return Block(
-        n_steps=course.n_steps,
-        t0=0.0,
-        trial=0,
-        basis=np.tile(np.stack([np.zeros_like(x), x]), (agents, 1, 1)),
-        coefficients=course.coefficients,
-        noise=np.zeros((agents, 1, n_out)),
-        noise_row=np.zeros(course.n_steps, np.int64),
-        gate=np.zeros(course.n_steps, np.int64),
-        event_agent=none,
-        event_step=none,
-        event_channel=none,
-        event_value=np.zeros(0),
-        start="equilibrium",
-    )

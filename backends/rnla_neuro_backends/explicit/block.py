@@ -146,6 +146,28 @@ def make_block(
     )
 
 
+def quiet_block(course: Course, dt: float, x: FloatArray, n_agents: int, n_out: int) -> Block:
+    """Return a course in which nothing happens but the input, the same for all agents: no noise, no learning.
+
+    Args:
+        course: The steps; its gate stays shut.
+        dt: Seconds a step.
+        x: Input, shape (n_in,).
+        n_agents: Number of agents.
+        n_out: Number of actions.
+    """
+    return make_block(
+        replace(course, gate=np.zeros(course.n_steps, np.int64)),
+        dt,
+        t0=0.0,
+        trial=0,
+        basis=np.tile(np.stack([np.zeros_like(x), x]), (n_agents, 1, 1)),
+        noise=(np.zeros((n_agents, 1, n_out)), np.zeros(course.n_steps, np.int64)),
+        events=EventBatch.empty(),
+        start="equilibrium",
+    )
+
+
 def split(block: Block, dt: float, max_steps: int, max_events: int) -> Iterator[Block]:
     """Cut a block into parts that an engine can take, without changing what happens.
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -19,13 +18,12 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 # isort: split
 from brian2 import Clock, StateMonitor, prefs, second
 
-from rnla_neuro.events import EventBatch
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro_backends.brian2_model.build import Builder
 from rnla_neuro_backends.brian2_model.groups import Brian2Network
 from rnla_neuro_backends.brian2_model.player import Player, Stepper
-from rnla_neuro_backends.brian2_model.state import StateNames, changing
-from rnla_neuro_backends.explicit.block import Planner, make_block
+from rnla_neuro_backends.brian2_model.state import StateNames, changing, divide, join
+from rnla_neuro_backends.explicit.block import Planner, quiet_block
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, FloatArray
 
 Target = Literal["numpy", "cython"]
@@ -155,6 +153,7 @@ class PlainEngine(Engine):
         Returns:
             The decision's argument and the variables, each of shape (A, B, n_out).
         """
+        quiet, dt = self._planner.course(0), self._planner.dt
         learning = [s.state_updater for s in self._names.synapses if s.state_updater.active]
         changing_variables = (*self._own, *self._synaptic)
         decisions: list[list[FloatArray]] = []
@@ -170,7 +169,7 @@ class PlainEngine(Engine):
             try:
                 for x in observation:
                     _put(self._own, self._at_start)
-                    decisions[-1].append(self._play(self._quiet(x), 0))
+                    decisions[-1].append(self._play(quiet_block(quiet, dt, x, 1, self.sizes[-1]), 0))
                     for name in names:
                         seen[name][-1].append(np.array(getattr(self.net.layers[-1], f"{name}_")[:], float))
             finally:
@@ -178,20 +177,6 @@ class PlainEngine(Engine):
                     updater.active = True
                 _put(changing_variables, before)
         return np.array(decisions), {name: np.array(values) for name, values in seen.items()}
-
-    def _quiet(self, x: FloatArray) -> Block:
-        """A trial of one agent in which nothing happens but the input."""
-        course = replace(self._planner.course(0), gate=np.zeros(self._planner.decision, np.int64))
-        return make_block(
-            course,
-            self._planner.dt,
-            t0=0.0,
-            trial=0,
-            basis=np.stack([np.zeros_like(x), x])[None],
-            noise=(np.zeros((1, 1, self.sizes[-1])), np.zeros(course.n_steps, np.int64)),
-            events=EventBatch.empty(),
-            start="equilibrium",
-        )
 
     # ---- state --------------------------------------------------------------------------------------
     def _load(self, agent: int) -> None:
@@ -211,8 +196,7 @@ class PlainEngine(Engine):
         read = []
         for agent in range(self.n_agents):
             self._load(agent)
-            own = np.concatenate([np.asarray(v.get_value(), float).ravel() for v in self._own])
-            read.append(self._names.read() | {"own": own})
+            read.append(self._names.read() | {"own": join(self._own)})
         return {name: np.stack([one[name] for one in read]) for name in read[0]}
 
     def write(self, state: dict[str, npt.NDArray[Any]]) -> None:
@@ -221,11 +205,7 @@ class PlainEngine(Engine):
             self._load(agent)
             mine = {name: values[agent] for name, values in state.items()}
             if "own" in mine:
-                at = 0
-                for v in self._own:
-                    value = v.get_value()
-                    value[...] = mine["own"][at : at + value.size].reshape(value.shape)
-                    at += value.size
+                divide(mine["own"], self._own)
             self._names.write(mine, whole="own" in mine)
 
 
