@@ -8,7 +8,6 @@ and what everything else is compared with.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import warnings
 from typing import Any, Literal
 
@@ -16,16 +15,11 @@ from rnla_neuro.backend import Backend, Capabilities, Description
 from rnla_neuro.errors import BackendError, ConfigError, unknown
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro_backends.explicit.engine import Engine
-from rnla_neuro_backends.explicit.form import explicit_form
+from rnla_neuro_backends.explicit.roads import PlainRoadWarning, choose_road, why_not_fused
 from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler, no_compiler
 
-LOG = logging.getLogger("rnla_neuro")
-TARGETS, ROADS = ("auto", "numpy", "cython"), ("auto", "fused", "plain")
-
-
-class PlainRoadWarning(UserWarning):
-    """The model is not of the proven form: it runs on Brian2's own groups, slower."""
+TARGETS = ("auto", "numpy", "cython")
 
 
 class NoCythonWarning(UserWarning):
@@ -65,10 +59,10 @@ class Brian2Backend(Backend):
             ConfigError: An option has a value that is not allowed.
         """
         self.check(network, options)
-        for what, value, allowed in (("target", target, TARGETS), ("road", road, ROADS)):
-            if value not in allowed:
-                raise ConfigError(unknown(what, value, allowed))
-        road = self._road(network, road)
+        if target not in TARGETS:
+            raise ConfigError(unknown("target", target, TARGETS))
+        slower = "the model runs on Brian2's own groups, step by step by its own equations, which is slower"
+        road = choose_road(network.model, road, slower)
         engine = _engine(network, road, _target(target), fallback=target == "auto")
         try:
             return ExplicitSimulation(network, engine, start, self.name)
@@ -80,13 +74,14 @@ class Brian2Backend(Backend):
         """Say how the network would be run with ``auto``; see `Backend.describe`."""
         from rnla_neuro_backends.explicit.report import describe, describe_plain
 
-        try:
-            explicit_form(network.model)
-        except BackendError as error:
-            def plain() -> ExplicitSimulation:
-                return self.build(network, road="plain", target="numpy")  # Cython compiles for minutes
-
-            return describe_plain(network, "on Brian2's own groups (numpy), step by step", str(error), plain)
+        reason = why_not_fused(network.model)
+        if reason is not None:
+            return describe_plain(
+                network,
+                "on Brian2's own groups (numpy), step by step",
+                str(reason),
+                lambda: self.build(network, road="plain", target="numpy"),  # Cython compiles for minutes
+            )
         if importlib.util.find_spec("Cython") is not None and find_compiler() is not None:
             road = "in this process, by the fused kernel, compiled with Cython"
             what = "the same kernel, in the program of brian2_cpp,"
@@ -98,21 +93,6 @@ class Brian2Backend(Backend):
             ready=lambda: self.build(network, target="numpy"),
             ready_is="this engine",
         )
-
-    @staticmethod
-    def _road(network: NetworkSpec, road: str) -> str:
-        if road == "plain":
-            return road
-        try:
-            explicit_form(network.model)
-        except BackendError as error:
-            if road == "fused":
-                raise
-            text = f"the model runs on Brian2's own groups, step by step by its own equations, which is slower: {error}"
-            LOG.info(text)
-            warnings.warn(text, PlainRoadWarning, stacklevel=3)
-            return "plain"
-        return "fused"
 
 
 def _same_kernel(network: NetworkSpec) -> ExplicitSimulation | None:

@@ -10,17 +10,16 @@ Two roads, as in the backend `brian2`: *fused*, one kernel for models of the pro
 
 from __future__ import annotations
 
-import logging
 import shutil
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnla_neuro.backend import Backend, Capabilities, Description
-from rnla_neuro.errors import BackendError, ConfigError, unknown
+from rnla_neuro.errors import BackendError
 from rnla_neuro.network import NetworkSpec
+from rnla_neuro_backends.explicit.roads import choose_road, why_not_fused
 from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler
 
 if TYPE_CHECKING:  # Brian2 takes a second to import, and 'rnla list' needs none of it
@@ -28,8 +27,7 @@ if TYPE_CHECKING:  # Brian2 takes a second to import, and 'rnla list' needs none
     from rnla_neuro_backends.brian2_program.standalone import StandaloneEngine
     from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 
-LOG = logging.getLogger("rnla_neuro")
-ROADS = ("auto", "fused", "plain")
+PLAIN = "the program runs Brian2's own groups, which is slower"
 
 
 class Brian2CppBackend(Backend):
@@ -70,7 +68,7 @@ class Brian2CppBackend(Backend):
         from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 
         self.check(network, options)
-        made = _Program(network, _road(network, road))
+        made = _Program(network, choose_road(network.model, road, PLAIN))
         engine = made.engine(None if directory is None else made.leave(Path(directory), self.name))
         try:
             return ExplicitSimulation(network, engine, start, self.name)
@@ -88,7 +86,7 @@ class Brian2CppBackend(Backend):
         """Say how the network would be run; see `Backend.describe`."""
         from rnla_neuro_backends.explicit.report import describe
 
-        reason = _why_not_fused(network)
+        reason = why_not_fused(network.model)
         if reason is not None:
             return self._describe_plain(network, str(reason))
         made = _Program(network, "fused")
@@ -114,11 +112,11 @@ class Brian2CppBackend(Backend):
 
     def leave_project(self, network: NetworkSpec, folder: Path) -> tuple[tuple[str, str], ...]:
         """Write the program's project into an empty folder, without compiling it; see `Backend.leave_project`."""
-        from rnla_neuro_backends.brian2_program.readme import leave_project
+        from rnla_neuro_backends.brian2_program.readme import leave_project, title
 
-        made = _Program(network, _road(network, "auto"))
+        made = _Program(network, choose_road(network.model, "auto", PLAIN))
         text = network.model.text
-        return leave_project(made.kernel, text, folder, made.write, self.name, _title(network))
+        return leave_project(made.kernel, text, folder, made.write, self.name, title(network))
 
 
 class _Program:
@@ -158,52 +156,18 @@ class _Program:
     def leave(self, directory: Path, backend: str) -> Path:
         """Copy the built project into a folder; return the folder for its results."""
         from rnla_neuro_backends.brian2_program.build import find_or_build
-        from rnla_neuro_backends.brian2_program.readme import write_readme
+        from rnla_neuro_backends.brian2_program.readme import require_empty, title, write_readme
 
-        if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-            raise ConfigError(f"directory {directory} is not an empty folder: name a new one")
+        require_empty(directory)
         program = find_or_build(self.kernel, self.write, self.road)
         results = directory / "results"
         try:
             shutil.copytree(program.folder, directory, dirs_exist_ok=True)
             results.mkdir(exist_ok=True)
-            write_readme(self.kernel, self.network.model.text, directory, backend, _title(self.network))
+            write_readme(self.kernel, self.network.model.text, directory, backend, title(self.network))
         except (OSError, shutil.Error) as error:
             raise BackendError(f"the project cannot be copied to {directory}: {error}") from error
         return results
-
-
-def _road(network: NetworkSpec, road: str) -> str:
-    """Return the road to take, and say why if it is not the fast one."""
-    if road not in ROADS:
-        raise ConfigError(unknown("road", road, ROADS))
-    if road == "plain":
-        return road
-    reason = _why_not_fused(network)
-    if reason is None:
-        return "fused"
-    if road == "fused":
-        raise reason
-    from rnla_neuro_backends.brian2 import PlainRoadWarning
-
-    text = f"the program runs Brian2's own groups, which is slower and without jumps of the voltages: {reason}"
-    LOG.info(text)
-    warnings.warn(text, PlainRoadWarning, stacklevel=4)
-    return "plain"
-
-
-def _why_not_fused(network: NetworkSpec) -> BackendError | None:
-    from rnla_neuro_backends.explicit.form import explicit_form
-
-    try:
-        explicit_form(network.model)
-    except BackendError as error:
-        return error
-    return None
-
-
-def _title(network: NetworkSpec) -> str:
-    return f"{network.model.name} {'-'.join(map(str, network.sizes))}"
 
 
 BACKEND = Brian2CppBackend()

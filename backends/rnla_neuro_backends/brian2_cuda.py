@@ -110,7 +110,7 @@ class Brian2CudaBackend(Backend):
         """Write the program's project into an empty folder, without compiling it; see `Backend.leave_project`."""
         from rnla_neuro_backends.brian2_program.cuda_engine import write_project
         from rnla_neuro_backends.brian2_program.cuda_toolkit import find_toolkit, target_capability
-        from rnla_neuro_backends.brian2_program.readme import leave_project
+        from rnla_neuro_backends.brian2_program.readme import leave_project, title
 
         kernel = _kernel(network, "auto", None)
         toolkit, capability = find_toolkit(), target_capability()
@@ -118,13 +118,13 @@ class Brian2CudaBackend(Backend):
         def write(_: Any, where: Path) -> None:
             write_project(kernel, where, toolkit, capability)
 
-        title = f"{network.model.name} {'-'.join(map(str, network.sizes))}"
-        return leave_project(kernel, network.model.text, folder, write, self.name, title)
+        return leave_project(kernel, network.model.text, folder, write, self.name, title(network))
 
 
 def _results(directory: Path) -> Path:
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise ConfigError(f"directory {directory} is not an empty folder: name a new one")
+    from rnla_neuro_backends.brian2_program.readme import require_empty
+
+    require_empty(directory)
     results = directory / "results"
     try:
         results.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rnla_neuro.errors import BackendError
+from rnla_neuro.errors import BackendError, ConfigError
+from rnla_neuro.network import NetworkSpec
 from rnla_neuro_backends.brian2_program.build import Writer
 
 _README = """# {title}
@@ -54,6 +55,21 @@ _PLAIN = {
     "example": "rnla_to_action.w",
     "layout": "Arrays `v0_…` to `v{last}_…` are the variables of Brian2's groups, all agents one after the other.",
 }
+
+
+def title(network: NetworkSpec) -> str:
+    """Return the heading of a network's README."""
+    return f"{network.model.name} {'-'.join(map(str, network.sizes))}"
+
+
+def require_empty(directory: Path) -> None:
+    """Refuse a place for a project or its results that has something in it.
+
+    Raises:
+        ConfigError: It is neither new nor an empty folder.
+    """
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise ConfigError(f"directory {directory} is not an empty folder: name a new one")
 
 
 def leave_project(
