@@ -16,7 +16,7 @@ from rnla_neuro_backends.explicit.block import Course, Planner, make_block, spli
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, Start
 from rnla_neuro_backends.explicit.names import decaying_names
 from rnla_neuro_backends.explicit.reading import reading_of
-from rnla_neuro_backends.moving_equilibrium.core import Recording
+from rnla_neuro_backends.moving_equilibrium.core import Recording, views
 
 
 class ExplicitSimulation(Simulation):
@@ -190,9 +190,7 @@ class ExplicitSimulation(Simulation):
         return np.concatenate([np.reshape(w, (self.n_agents, -1)) for w in weights], axis=1, dtype=np.float64)
 
     def _weights(self) -> list[FloatArray]:
-        flat, ends = self._read()["w"], np.cumsum([b * a for b, a in self._shapes])[:-1]
-        parts = np.split(flat, ends, axis=1)
-        return [p.reshape(self.n_agents, *shape) for p, shape in zip(parts, self._shapes, strict=True)]
+        return views(self._read()["w"], self._shapes)
 
     def predict(self, observation: FloatArray) -> IntArray:
         """Return greedy actions (A, B): the decision without exploration, in the limit of weak nudging."""
@@ -222,13 +220,8 @@ class ExplicitSimulation(Simulation):
 
     def traces(self) -> list[FloatArray]:
         """Return copies of the traces, one array (A, n_trace, n_post, n_pre + 1) a projection."""
-        flat, out, at = self._read()["z"], [], 0
-        for n_trace, shape in zip(self._reading.traces, self._shapes, strict=True):
-            full = (n_trace, *shape)
-            size = int(np.prod(full))
-            out.append(flat[:, at : at + size].reshape(self.n_agents, *full).astype(np.float64))
-            at += size
-        return out
+        shapes = [(n, *shape) for n, shape in zip(self._reading.traces, self._shapes, strict=True)]
+        return [z.astype(np.float64) for z in views(self._read()["z"], shapes)]
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return a copy of everything that changes."""

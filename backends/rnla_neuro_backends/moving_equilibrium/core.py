@@ -92,8 +92,8 @@ class CoreState:
         self.modulators = np.zeros((a, max(1, len(modulator_state(settings.form)))))
         self.lowpass = np.zeros((a, settings.sizes[-1]))
         self.mismatch = np.zeros((a, sum(settings.sizes[1:])))
-        self.weights = _views(self.w, shapes)
-        self.traces = _views(self.z, traces)
+        self.weights = views(self.w, shapes)
+        self.traces = views(self.z, traces)
 
     ARRAYS = ("w", "z", "modulators", "lowpass", "mismatch")
 
@@ -107,7 +107,8 @@ class CoreState:
             getattr(self, name)[...] = arrays[name]
 
 
-def _views(flat: npt.NDArray[Any], shapes: Sequence[tuple[int, ...]]) -> list[npt.NDArray[Any]]:
+def views(flat: npt.NDArray[Any], shapes: Sequence[tuple[int, ...]]) -> list[npt.NDArray[Any]]:
+    """Return the arrays that stand one after the other in each row of `flat`, shape (A, total): (A, *shape) each."""
     out, at = [], 0
     for shape in shapes:
         size = int(np.prod(shape))
