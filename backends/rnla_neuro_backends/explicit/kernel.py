@@ -84,18 +84,10 @@ class Kernel:
     def _entry(self) -> str:
         return _CPU_ENTRY.replace("[[N_AGENT]]", str(self.settings.n_agents))
 
-    def text(self, primitives: str, entry: str) -> str:
-        """Return the kernel with the primitives and the entry of another target."""
-        return self._render(self.namespace, primitives, entry)
-
     @property
     def call(self) -> str:
         """One C++ statement that runs a block, given pointers that are called like the arrays."""
-        return self.call_with({array.name: array.name for array in self.arrays})
-
-    def call_with(self, pointers: dict[str, str]) -> str:
-        """The statement that runs a block, with other names for the pointers."""
-        names = ", ".join(pointers[array.name] for array in self.arrays)
+        names = ", ".join(array.name for array in self.arrays)
         return f"{self.namespace}::advance({self.namespace}::Arrays{{{names}}});"
 
     def _render(self, namespace: str, primitives: str, entry: str) -> str:
