@@ -168,6 +168,17 @@ class SumRunner(DenseRunner, SummedVariableUpdater):  # type: ignore[misc]
         """Nothing to do: Brian2 checks the unit of the summand before it asks for code."""
 
 
+def as_state_updater(synapses: Any) -> dict[str, Any]:
+    """Return how a runner takes the place of the synapses' state updater: Brian2's name and slot for it."""
+    return {
+        "clock": synapses.clock,
+        "when": "groups",
+        "order": synapses.order,
+        "name": f"{synapses.name}_stateupdater",
+        "check_units": False,
+    }
+
+
 class StateRunner(DenseRunner):
     """Integrates the synapses' differential equations by one of Brian2's methods."""
 
@@ -175,15 +186,7 @@ class StateRunner(DenseRunner):
 
     def __init__(self, synapses: Any, method: Any, options: Any) -> None:
         self.method_choice, self.method_options = method, options
-        super().__init__(
-            synapses,
-            "",
-            clock=synapses.clock,
-            when="groups",
-            order=synapses.order,
-            name=f"{synapses.name}_stateupdater",
-            check_units=False,
-        )
+        super().__init__(synapses, "", **as_state_updater(synapses))
 
     def update_abstract_code(self, run_namespace: Mapping[str, Any]) -> None:
         """Have Brian2 write the integration step."""

@@ -19,7 +19,7 @@ from brian2.devices.device import RuntimeDevice
 from rnla_neuro.errors import ConfigError
 from rnla_neuro_backends.dense.factors import Factors, identifiers, statements
 from rnla_neuro_backends.dense.fusing import Finding, network_of
-from rnla_neuro_backends.dense.runners import DenseRunner, StateRunner, integration_step
+from rnla_neuro_backends.dense.runners import DenseRunner, StateRunner, as_state_updater, integration_step
 from rnla_neuro_backends.dense.targets import target_name
 from rnla_neuro_backends.dense.traces import Refused, Trace, flush_period, recognise, without
 from rnla_neuro_backends.dense.variables import LOOPS, Layout
@@ -90,15 +90,7 @@ class TraceRunner(DenseRunner):
         self.steps, self.method_choice, self.method_options = steps, method, options
         self.buffers: Buffers | None = None
         self._known: tuple[Any, dict[str, Trace]] | None = None
-        super().__init__(
-            synapses,
-            "",
-            clock=synapses.clock,
-            when="groups",
-            order=synapses.order,
-            name=f"{synapses.name}_stateupdater",
-            check_units=False,
-        )
+        super().__init__(synapses, "", **as_state_updater(synapses))
         self.template = "dense_traces"
 
     @property

@@ -7,6 +7,7 @@ const int _N = {{_reduced.n_agents}};
 {% block kernel %}
 {% set p = _reduced %}
 {% set target = get_array_name(p.target) %}
+{% set index, exp = 'int', 'exp' %}
 __global__ void _run_kernel_{{codeobj_name}}(
     ///// KERNEL_PARAMETERS /////
     %KERNEL_PARAMETERS%
@@ -24,26 +25,7 @@ __global__ void _run_kernel_{{codeobj_name}}(
     const int _agent = blockIdx.x*blockDim.x + threadIdx.x;
     if (_agent >= {{p.n_agents}})
         return;
-    {{p.real}} _largest = -INFINITY, _total = 0;
-    for (int _idx = _agent*{{p.n}}; _idx < (_agent + 1)*{{p.n}}; _idx++)
-    {
-        const int _vectorisation_idx = _idx;
-        {{real_code(vector_code, p.real, variables)|autoindent}}
-        {{target}}[_idx] = _value;
-        _largest = _value > _largest ? ({{p.real}})_value : _largest;
-        _total += _value;
-    }
-    {% if p.kind == 'softmax' %}
-    _total = 0;
-    for (int _idx = _agent*{{p.n}}; _idx < (_agent + 1)*{{p.n}}; _idx++)
-    {
-        {{target}}[_idx] = exp({{target}}[_idx] - _largest);
-        _total += {{target}}[_idx];
-    }
-    {% endif %}
-    const {{p.real}} _result = {{ {'softmax': '1/_total', 'sum': '_total', 'mean': '_total/' ~ p.n, 'max': '_largest'}[p.kind] }};
-    for (int _idx = _agent*{{p.n}}; _idx < (_agent + 1)*{{p.n}}; _idx++)
-        {{target}}[_idx] = _result{{ '*' ~ target ~ '[_idx]' if p.kind == 'softmax' }};
+    {% include 'dense_reduction.hpp' %}
 }
 {% endblock kernel %}
 {% block prepare_kernel %}
