@@ -22,10 +22,10 @@ DATA_FOLDERS = {
     "models": ("rnla_neuro/models", "**/*.toml"),
     "hardware_configs": ("rnla_neuro/hardware_configs", "**/*.toml"),
     "backends/rnla_neuro_backends/templates": ("rnla_neuro_backends/templates", "**/*"),
-    "backends/rnla_neuro_backends/brian2_program/templates": (
-        "rnla_neuro_backends/brian2_program/templates",
-        "**/*",
-    ),
+    **{
+        f"backends/{package}/templates": (f"{package}/templates", "**/*")
+        for package in ("rnla_neuro_backends/brian2_program", "rnla_neuro_backends/dense")
+    },
 }
 MARKERS = {"rnla_neuro/py.typed", "rnla_neuro_backends/py.typed"}
 NOT_SOURCE = shutil.ignore_patterns(
