@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
@@ -18,12 +16,10 @@ import click
 
 from rnla_neuro.cli import values
 from rnla_neuro.cli.help import Command, Option
-from rnla_neuro.errors import ConfigError, RunFolderError
+from rnla_neuro.errors import ConfigError
 
 if TYPE_CHECKING:
     from rnla_neuro.analysis.alignment import AlignmentRow
-    from rnla_neuro.results import Results
-    from rnla_neuro.simulation import FloatArray
 
 EXAMPLES = (
     ("at all moments that the run has kept", "rnla align runs/demo"),
@@ -82,6 +78,7 @@ def command(
 
     with screen.only_json_on_stdout(as_json):
         from rnla_neuro.analysis.plots import alignment_plot
+        from rnla_neuro.analysis.run_alignment import agents_of, align_run, moments_of, summarise
         from rnla_neuro.results import Results
 
         results = Results.load(run)
@@ -89,10 +86,13 @@ def command(
             raise ConfigError(
                 f"{run} was learned by {results.config.learner!r}: only r-nla has a self-nudging to compare"
             )
-        moments = _moments(results, trials)
-        agents = _agents(results, seeds)
+        moments = moments_of(results, trials)
+        agents = agents_of(results, seeds)
         try:
-            rows = _rows(results, moments, agents, n_inputs, samples=samples, method=method)
+            with _tracked(len(moments) * len(agents)) as tell:
+                rows = align_run(
+                    results, moments, agents, n_inputs, samples=samples, method=method, tell=tell
+                )
         except KeyboardInterrupt as stop:
             raise Stopped("stopped: nothing was written") from stop
         config = results.config
@@ -104,7 +104,7 @@ def command(
             "inputs": n_inputs,
             "samples": samples,
         }
-        report |= {"seeds": list(agents), "alignment": _summary(rows)}
+        report |= {"seeds": list(agents), "alignment": summarise(rows)}
         _write(results.path, rows, report)
     if as_json:
         screen.print_json(report | {"pictures": [str(path) for path in pictures]})
@@ -112,121 +112,6 @@ def command(
     screen.console().print(_table(title, report["alignment"]))
     click.echo("\n" + "\n".join(f"picture  {path}" for path in pictures))
     click.echo(f"table    {results.path / 'alignment.csv'}")
-
-
-def _moments(results: Results, trials: tuple[int, ...] | None) -> dict[int, Path]:
-    """Return the weights to look at by moment.
-
-    Raises:
-        RunFolderError: The run has kept no weights.
-        ConfigError: None were kept at a moment that was asked for.
-    """
-    kept = {
-        int(match[1]): path
-        for path in (results.path / "checkpoints").glob("weights-*.npz")
-        if (match := re.fullmatch(r"weights-(\d+)\.npz", path.name))
-    }
-    if not kept:
-        raise RunFolderError(f"{results.path} has kept no weights (checkpoints/weights-N.npz)")
-    for trial in trials or ():
-        if trial not in kept:
-            known = ", ".join(map(str, sorted(kept)))
-            raise ConfigError(f"--trials {trial}: {results.path} has kept no weights there; it has {known}")
-    return {trial: kept[trial] for trial in sorted(trials or kept)}
-
-
-def _agents(results: Results, seeds: tuple[int, ...] | None) -> dict[int, int]:
-    """Return the place of each seed that was asked for."""
-    places = {seed: place for place, seed in enumerate(results.config.seeds)}
-    for seed in seeds or ():
-        if seed not in places:
-            known = ", ".join(map(str, places))
-            raise ConfigError(f"--seeds: the run has no seed {seed}; it has {known}")
-    return {seed: places[seed] for seed in seeds or places}
-
-
-def _rows(
-    results: Results,
-    moments: dict[int, Path],
-    agents: dict[int, int],
-    n_inputs: int,
-    *,
-    samples: int,
-    method: str,
-) -> list[tuple[int, AlignmentRow]]:
-    """Compare at each moment, for each seed."""
-    from rnla_neuro.analysis.alignment import align
-
-    form, inputs, rewards = _problem(results, n_inputs)
-    rows: list[tuple[int, AlignmentRow]] = []
-    jobs = [(trial, path, seed, agent) for trial, path in moments.items() for seed, agent in agents.items()]
-    with _tracked(len(jobs)) as advance:
-        for trial, path, seed, agent in jobs:
-            weights, mean_reward = _load(path, agent)
-            found = align(
-                form,
-                weights,
-                inputs,
-                rewards,
-                mean_reward,
-                trial=trial,
-                samples=samples,
-                seed=seed,
-                method=method,
-            )
-            rows += [(seed, row) for row in found]
-            advance()
-    return rows
-
-
-def _problem(results: Results, n_inputs: int) -> tuple[Any, FloatArray, FloatArray]:
-    """Return the model's form, inputs (N, n_in), and the reward of each action (N, n_out).
-
-    The inputs are up to `n_inputs` of those that were learned, always the same ones.
-    """
-    import numpy as np
-
-    from rnla_neuro.analysis.alignment import label_rewards
-    from rnla_neuro.spec.derive import derive_form
-    from rnla_neuro.spec.loader import parse_model
-    from rnla_neuro.tasks.catalogue import get
-
-    config = results.config
-    model = parse_model(config.model_text, results.path / "model.toml", dict(config.overrides))
-    task = get(config.task)
-    _same_table(task.kwargs.get("path"), config.data_sha256)
-    source = task.source()
-    inputs, labels = source.dataset("train")
-    some = np.sort(np.random.default_rng(0).permutation(len(inputs))[:n_inputs])
-    inputs, labels = inputs[some], labels[some]
-    return derive_form(model), inputs, label_rewards(labels, source.n_classes, source.hit, source.miss)
-
-
-def _same_table(path: str | None, sha256: str) -> None:
-    """Refuse a table that is not the one of the run any more."""
-    if path is None:
-        return
-    import hashlib
-
-    if hashlib.sha256(Path(path).read_bytes()).hexdigest() != sha256:
-        raise RunFolderError(f"{path} has changed since the run: its data are not those that were learned")
-
-
-def _load(path: Path, agent: int) -> tuple[list[FloatArray], float]:
-    """Return one agent's weights, and the model's mean reward."""
-    import numpy as np
-
-    try:
-        # opened here: np.load leaves the file of a damaged archive open
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            names = sorted(
-                (n for n in archive.files if n.startswith("projection")), key=lambda n: int(n[10:])
-            )
-            weights = [archive[name][agent] for name in names]
-            mean = float(archive["R_mean"][agent])
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise RunFolderError(f"the weights {path} are corrupted or incomplete: {error}") from error
-    return weights, mean
 
 
 def _tracked(total: int) -> AbstractContextManager[Callable[[], None]]:
@@ -244,26 +129,6 @@ def _tracked(total: int) -> AbstractContextManager[Callable[[], None]]:
             yield lambda: progress.advance(task)
 
     return bar()
-
-
-def _summary(rows: list[tuple[int, AlignmentRow]]) -> list[dict[str, Any]]:
-    """Average over seeds: a row a moment, layer and baseline."""
-    from rnla_neuro.analysis.statistics import summary
-
-    groups: dict[tuple[int, str, str], list[AlignmentRow]] = {}
-    for _, row in rows:
-        groups.setdefault((row.trial, row.layer, row.baseline), []).append(row)
-    return [
-        {
-            "trial": trial,
-            "layer": layer,
-            "baseline": baseline,
-            "cosine": summary(row.cosine for row in group),
-            "standard_error": summary(row.standard_error for row in group),
-            "norm_ratio": summary(row.norm_ratio for row in group),
-        }
-        for (trial, layer, baseline), group in groups.items()
-    ]
 
 
 def _write(folder: Path, rows: list[tuple[int, AlignmentRow]], report: dict[str, Any]) -> None:
