@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -45,11 +46,23 @@ class TrialSpec:
 
 @dataclass(frozen=True)
 class NeuronSpec:
-    """A neuron type: its rate function, its Brian2 equations, its group reductions."""
+    """A neuron type: its rate function, its Brian2 equations, its group reductions, when it spikes.
+
+    Attributes:
+        phi: The rate function, of the voltage.
+        equations: Brian2 equations.
+        group: Reductions over the layer, by name.
+        threshold: Condition of a spike, looked at after the state has moved; None: it does not spike.
+        reset: Statements that are run for neurons that spiked.
+        refractory: Time after a spike in which a neuron does not spike again; None: it may at once.
+    """
 
     phi: str | None
     equations: str
     group: Mapping[str, str]
+    threshold: str | None = None
+    reset: str = ""
+    refractory: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +80,24 @@ class SynapseSpec:
     on_event: Mapping[str, str]
     initial: str
     initial_bias: str
+
+
+@dataclass(frozen=True)
+class ProjectionSpec(SynapseSpec):
+    """A projection beside the chain from the inputs to the actions; there is one for each hidden layer.
+
+    Attributes:
+        source: Where it comes from: ``hidden``, the layer itself; ``interneuron``, the population beside it; ``above``,
+            the next layer of the chain.
+        target: Where it goes to, in the same words.
+        sums: What a synapse adds to which variable of the target, by its name with ``_post``.
+        bias: Whether the bias unit projects to the target too.
+    """
+
+    source: str
+    target: str
+    sums: Mapping[str, str]
+    bias: bool
 
 
 @dataclass(frozen=True)
@@ -121,3 +152,24 @@ class ModelSpec:
     roles: Mapping[str, str]
     text: str
     overrides: Mapping[str, str]
+    interneuron: NeuronSpec | None = None
+    interneuron_action: NeuronSpec | None = None
+    projections: Mapping[str, ProjectionSpec] = field(default_factory=dict)
+
+    @property
+    def neurons(self) -> dict[str, NeuronSpec]:
+        """Neuron types by the names of their sections, without ``neuron.``; only those that the file has."""
+        named = {"input": self.input, "hidden": self.hidden, "action": self.action}
+        others = {"interneuron": self.interneuron, "interneuron_action": self.interneuron_action}
+        return named | {name: spec for name, spec in others.items() if spec is not None}
+
+    @property
+    def spikes(self) -> bool:
+        """Whether any neuron of the model spikes."""
+        return any(spec.threshold is not None for spec in self.neurons.values())
+
+    @property
+    def takes_target(self) -> bool:
+        """Whether the action layer is told a target: its equations use the engine's ``target``."""
+        lines = (line.split("#", 1)[0] for line in self.action.equations.splitlines())
+        return any(re.search(r"\btarget\b", line) for line in lines)
