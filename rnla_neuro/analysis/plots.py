@@ -12,38 +12,20 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rnla_neuro.analysis.canvas import COLOURS, MARKERS, save, styled
 from rnla_neuro.analysis.statistics import mean_and_band, running_mean
 from rnla_neuro.errors import RnlaError, RunFolderError
-from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.results import Results
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-# Okabe and Ito (2008): told apart with every common form of colour blindness. The marker says it twice.
-COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-MARKERS: Final = "os^Dv*P"
 _MOST_POINTS: Final = 1000  # a picture shows no more, and the SVG stays small
 _LABELS: Final = {
     "correct": "Running hit rate",
     "reward": "Running reward",
     "episode_return": "Running return of an episode",
 }
-_STYLE: Final[dict[Any, Any]] = {
-    "font.size": 11,
-    "axes.titlesize": 12,
-    "axes.labelsize": 11.5,
-    "legend.fontsize": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "grid.linewidth": 0.7,
-    "svg.hashsalt": "rnla_neuro",  # the same data make the same file
-}
-
-
 class AlignmentPoint(Protocol):
     """What `alignment_plot` reads of a row of the alignment table."""
 
@@ -102,10 +84,7 @@ def learning_curve(
     if chance is None:
         chance = _chance(several[0], name)
     title, labels = _title_and_labels(several)
-    import matplotlib
-
-    with matplotlib.rc_context(_STYLE):
-        figure, ((axes,),) = _figure(6.8, 4.1 + 0.22 * len(several), 1, 1)
+    with styled(6.8, 4.1 + 0.22 * len(several)) as (figure, ((axes,),)):
         for number, (run, label) in enumerate(zip(several, labels, strict=True)):
             marker = MARKERS[number % len(MARKERS)] if len(several) > 1 else ""
             _curve(axes, run.array(name), window, label, number, marker, unit_interval=name == "correct")
@@ -120,7 +99,7 @@ def learning_curve(
             axes.set_ylim(0, 1.02)
         # below the picture, where it hides nothing
         figure.legend(loc="outside lower left", ncols=1 + (len(several) == 2), frameon=False)
-        return _save(figure, path_stem)
+        return save(figure, path_stem)
 
 
 def alignment_plot(
@@ -149,13 +128,11 @@ def alignment_plot(
     words = {"mean": "baseline ⟨R⟩", "value": "baseline V(x)"}
     trials = sorted({row.trial for row in rows})
     lowest = min(row.cosine for row in rows)
-    import matplotlib
     from matplotlib.ticker import FixedLocator, MaxNLocator
 
-    with matplotlib.rc_context(_STYLE):
-        n_columns = 2 if len(layers) == 4 else min(3, len(layers))
-        n_rows = -(-len(layers) // n_columns)
-        figure, grid = _figure(2.9 * n_columns + 0.9, 2.7 * n_rows + 0.9, n_rows, n_columns)
+    n_columns = 2 if len(layers) == 4 else min(3, len(layers))
+    n_rows = -(-len(layers) // n_columns)
+    with styled(2.9 * n_columns + 0.9, 2.7 * n_rows + 0.9, n_rows, n_columns) as (figure, grid):
         panels = [axes for line in grid for axes in line]
         for axes, layer in zip(panels, layers, strict=False):
             for number, baseline in enumerate(baselines):
@@ -175,16 +152,7 @@ def alignment_plot(
             figure.suptitle(title, fontsize=12, x=0.02, ha="left")
         handles, texts = panels[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside upper right", ncols=len(baselines), frameon=False)
-        return _save(figure, path_stem)
-
-
-def _figure(width: float, height: float, rows: int, columns: int) -> tuple[Figure, list[list[Axes]]]:
-    """Make a figure that belongs to nobody else."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
-    return figure, [list(line) for line in axes]
+        return save(figure, path_stem)
 
 
 def _curve(
@@ -269,17 +237,6 @@ def _layer_words(layer: str) -> str:
     """Say the name of a layer as one would."""
     kind, _, number = layer.partition(" ")
     return "All weights" if layer == "all" else f"{kind.capitalize()} layer {number}".strip()
-
-
-def _save(figure: Figure, path_stem: str | Path) -> tuple[Path, Path]:
-    """Write PNG and SVG, each whole or not at all."""
-    stem = Path(path_stem)
-    png, svg = stem.with_name(stem.name + ".png"), stem.with_name(stem.name + ".svg")
-    with whole_or_nothing(png) as temporary:
-        figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
-    with whole_or_nothing(svg) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
-    return png, svg
 
 
 def _column(run: Results) -> str:

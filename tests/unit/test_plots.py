@@ -43,13 +43,13 @@ def make(path: Path, config: RunConfig = CONFIG, n: int = 3000, **columns: np.nd
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that were saved."""
     figures: list[Figure] = []
-    save = plots._save
+    save = plots.save
 
     def spy(figure: Figure, path_stem: str | Path) -> tuple[Path, Path]:
         figures.append(figure)
         return save(figure, path_stem)
 
-    monkeypatch.setattr(plots, "_save", spy)
+    monkeypatch.setattr(plots, "save", spy)
     return figures
 
 
