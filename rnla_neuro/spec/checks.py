@@ -257,6 +257,13 @@ def _check_order(names: Names, section: str, statements: list[Statement]) -> Non
 
 def _check_exploration(names: Names) -> None:
     spec, roles = names.model.exploration, names.roles
+    if names.model.takes_target and (spec.law != "none" or "noise" in roles):
+        found = f"law {spec.law!r}" if spec.law != "none" else f"the role noise = {roles['noise']!r}"
+        where = names.where("neuron.action", "equations")
+        raise ModelError(
+            f"{where}: 'target' is used, and the file explores ({found}): who is told what to do does not explore; "
+            "write law = 'none' in [exploration], and no noise"
+        )
     names.check(spec.scale, names.where("exploration", "scale"), set(), "exploration")
     if spec.tau is not None:
         names.check(spec.tau, names.where("exploration", "tau"), {"T", "dt"}, "exploration")

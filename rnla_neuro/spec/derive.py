@@ -20,7 +20,7 @@ from rnla_neuro.spec.proof import Scope, derivative, equal, number, refuse, symb
 
 #: Names of the form; a parameter or group reduction of the same name would be confused with them.
 CANONICAL = frozenset(
-    {"x", "u", "drive", "ebar", "noise_bar", "mismatch", "rbar", "n", "t", "trial", "credit", "R"}
+    {"x", "u", "drive", "ebar", "noise_bar", "mismatch", "rbar", "n", "t", "trial", "credit", "R", "target"}
 )
 
 
@@ -261,12 +261,12 @@ class _Deriver:
             self.check_prospective_rate(scope, tau, rate, slope)
         key = f"equations, {names.ebar}"
         nudging = scope.right(names.ebar)
-        free = [names.u, names.drive, names.noise, names.rbar, *fixed]
+        free = [names.u, names.drive, names.noise, names.rbar, "target", *fixed]
         scope.only(
             key,
             nudging,
             free,
-            "the nudging is a function of voltage, drive, noise, rate, reductions, parameters",
+            "the nudging is a function of voltage, drive, noise, target, rate, reductions, parameters",
         )
         groups = self.groups(scope, rate)
         return rate.xreplace(self.canonical), nudging.xreplace(self.canonical), groups, scope, lowpass

@@ -136,3 +136,12 @@ class EquilibriumForm:
     noise_scale: float
     noise_tau: float | None
     noise_lowpass: bool
+
+    @property
+    def taught(self) -> bool:
+        """Whether the action layer is told a target, the symbol ``target`` of the nudging.
+
+        Such a model does not explore. Engines carry the target in the rows that exploration has in other
+        models: there ``noise_bar`` is what stands in for ``target``, and it is no part of the voltage.
+        """
+        return any(s.name == "target" for s in self.nudging.free_symbols)

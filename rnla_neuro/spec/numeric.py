@@ -68,7 +68,8 @@ class ActionLayer:
             self._groups.append((group, argument))
             names = (*names, group.name)
         self._rate = compile_expression(form.action_rate, names, form.parameters)
-        self._nudging = compile_expression(form.nudging.subs(rates), names, form.parameters)
+        told = {sp.Symbol("target", real=True): sp.Symbol("noise_bar", real=True)}  # see `EquilibriumForm.taught`
+        self._nudging = compile_expression(form.nudging.subs(rates).subs(told), names, form.parameters)
         self._decision = compile_expression(form.decision.argument.subs(rates), names, form.parameters)
         self._policy = compile_expression(form.policy.argument.subs(rates), names, form.parameters)
 
@@ -83,7 +84,7 @@ class ActionLayer:
         return np.broadcast_to(self._rate(*self._values(u, drive, noise_bar)), np.shape(u))
 
     def nudging(self, u: FloatArray, drive: FloatArray, noise_bar: FloatArray) -> FloatArray:
-        """Return the error ebar of the action layer."""
+        """Return the error ebar of the action layer; where a model is told a target, it is `noise_bar`."""
         return np.broadcast_to(self._nudging(*self._values(u, drive, noise_bar)), np.shape(u))
 
     def decision(self, u: FloatArray, drive: FloatArray, noise_bar: FloatArray) -> FloatArray:

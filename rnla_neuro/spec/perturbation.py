@@ -74,7 +74,7 @@ def _words(table: Any) -> set[str]:
     return set(re.findall(r"[A-Za-z_]\w*", str(table)))
 
 
-def _drop_unread(data: dict[str, Any]) -> None:
+def drop_unread(data: dict[str, Any]) -> None:
     """Remove group reductions and parameters that nothing reads any more."""
     while True:
         group, parameters = data["neuron"]["action"].get("group", {}), data["parameters"]
@@ -121,7 +121,7 @@ def as_node_perturbation(model: ModelSpec) -> ModelSpec:
     action["equations"] = "\n".join(lines) + "\n"
     data["model"]["name"] = f"{model.name}_node_perturbation"
     data["model"]["summary"] = f"{model.summary}; node perturbation instead of self-nudging"
-    _drop_unread(data)
+    drop_unread(data)
     result = parse_model(tomli_w.dumps(data, multiline_strings=True), model.path, model.overrides)
     check_units_cached(result)
     return result

@@ -46,6 +46,9 @@ ENGINE_SYMBOLS: tuple[EngineSymbol, ...] = (
     EngineSymbol("<noise>", "1", "exploration as it appears in the voltage", ("neuron.action", "group")),
     EngineSymbol("noise", "1", "exploration current where the file low-passes it itself", ("neuron.action",)),
     EngineSymbol("<noise>_prev", "1", "<noise> one step earlier", ("neuron.action",)),
+    EngineSymbol(
+        "target", "1", "what a supervised learner is told: what this neuron ought to do", ("neuron.action",)
+    ),
     EngineSymbol("<error>_prev", "1", "<error> one step earlier", _NEURON[1:]),
     EngineSymbol("<rate>_prev", "1", "<rate> one step earlier", _NEURON),
     EngineSymbol("gate", "1", "1 during the last [trial] gate before the decision, else 0", ("synapse",)),
