@@ -8,7 +8,7 @@ from rnla_neuro.bridge import EnvironmentBridge
 from rnla_neuro.codec import Codec
 from rnla_neuro.errors import TaskError
 from rnla_neuro.seeding import streams
-from rnla_neuro.simulation import FloatArray, Simulation
+from rnla_neuro.simulation import FloatArray, IntArray, Simulation
 from rnla_neuro.tasks.catalogue import Task
 from rnla_neuro.vectorize import EnvironmentLike
 
@@ -17,8 +17,14 @@ _MOST_STEPS = 100_000  # greedy steps without the end of an episode: it has none
 
 def accuracy(simulation: Simulation, task: Task, split: str = "test") -> FloatArray:
     """Return the share of right greedy decisions on all patterns of a split, shape (A,)."""
+    labels, decided = decisions(simulation, task, split)
+    return np.asarray((decided == labels).mean(axis=1), dtype=np.float64)
+
+
+def decisions(simulation: Simulation, task: Task, split: str = "test") -> tuple[IntArray, IntArray]:
+    """Return the right actions of all patterns of a split, shape (N,), and the greedy decisions, (A, N)."""
     inputs, labels = task.dataset(split)
-    return np.asarray((simulation.predict(inputs) == labels).mean(axis=1), dtype=np.float64)
+    return labels, simulation.predict(inputs)
 
 
 def greedy_actions(

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from rnla_neuro.analysis.operations import spikes_per_decision, synaptic_operations
 from rnla_neuro.analysis.statistics import summary
 from rnla_neuro.bridge import StepOutcome
 from rnla_neuro.errors import TaskError
-from rnla_neuro.evaluation import accuracy, episode_returns
+from rnla_neuro.evaluation import decisions, episode_returns
+from rnla_neuro.network import NetworkSpec
 from rnla_neuro.results import WINDOW, Results, RunFolder
 from rnla_neuro.run_config import RunConfig
 from rnla_neuro.session import LEARNERS, RunRequest, Session
 from rnla_neuro.simulation import IntArray
 from rnla_neuro.tasks import catalogue
+from rnla_neuro.tasks.catalogue import Task
 
 __all__ = ["LEARNERS", "Progress", "RunRequest", "default_name", "run"]
 
@@ -155,6 +159,7 @@ def run(
             if on_start is not None:
                 on_start(folder.path)
             recorder = _Recorder(folder, session, iterations, on_progress)
+            began = time.perf_counter()
             try:
                 session.train(iterations, recorder)
             except BaseException:
@@ -162,9 +167,12 @@ def run(
                 folder.write_weights(session.simulation.named_weights())
                 raise
             recorder.flush()
+            seconds = time.perf_counter() - began
             session.finish()
             folder.write_weights(session.simulation.named_weights())
-            folder.finish(summarise(session, Results.load(folder.path), request.evaluation_episodes))
+            report = summarise(session, Results.load(folder.path), request.evaluation_episodes)
+            made_here = iterations * len(request.seeds)
+            folder.finish(report | {"wall_time": {"seconds": seconds, "per_decision": seconds / made_here}})
     results = Results.load(folder.path)
     draw(results)
     return results
@@ -177,7 +185,23 @@ def draw(results: Results) -> list[Path]:
     return list(learning_curve(results, results.path / "learning_curve"))
 
 
-def run_config(session: Session, iterations: int) -> RunConfig:
+class Prepared(Protocol):
+    """What `run_config` reads: a `Session`, or one that has not been built."""
+
+    @property
+    def request(self) -> RunRequest:
+        """What was asked for."""
+
+    @property
+    def task(self) -> Task | None:
+        """The task."""
+
+    @property
+    def network(self) -> NetworkSpec:
+        """The network."""
+
+
+def run_config(session: Prepared, iterations: int) -> RunConfig:
     """Return what determines the result of a session, as the run folder keeps it."""
     request, task, model = session.request, session.task, session.network.model
     assert task is not None
@@ -217,16 +241,37 @@ def _evaluation(session: Session, episodes: int) -> dict[str, Any]:
     return {**summary([None] * len(session.request.seeds)), "reason": reason}
 
 
+def _confusion(labels: IntArray, decided: IntArray, n_actions: int) -> list[str]:
+    """Return the decisions on the test set, a text a seed: rows are right actions, columns what was decided.
+
+    Rows are separated by a semicolon: a matrix with a line for every number would hide the rest of the summary.
+    """
+    texts = []
+    for one in decided:
+        counts = np.zeros((n_actions, n_actions), dtype=np.int64)
+        np.add.at(counts, (labels, one), 1)
+        texts.append("; ".join(" ".join(map(str, row)) for row in counts))
+    return texts
+
+
 def summarise(session: Session, results: Results, episodes: int) -> dict[str, Any]:
     """Return what a run came to, with mean, 95 % interval and values a seed."""
     assert session.task is not None
     report: dict[str, Any] = {}
+    simulation = session.simulation
+    spikes = spikes_per_decision(simulation)  # before the test, whose spikes are not those of learning
     if session.task.is_dataset:
-        report["test_accuracy"] = summary(accuracy(session.simulation, session.task))
+        labels, decided = decisions(simulation, session.task)
+        report["test_accuracy"] = summary((decided == labels).mean(axis=1))
+        report["confusion"] = _confusion(labels, decided, session.network.sizes[-1])
     else:
         report["evaluation_return"] = _evaluation(session, episodes)
-    simulation = session.simulation
     report |= results.learning()
+    if spikes is not None:
+        report["spikes_per_decision"] = {**summary(spikes.sum(axis=1)), "layers": spikes.mean(axis=0).tolist()}
+    baseline = session.request.is_baseline
+    operations = synaptic_operations(session.network, simulation.weights(), spikes, baseline=baseline)
+    report["synaptic_operations_per_decision"] = summary(operations)
     report["delivery"] = {
         "decisions": simulation.decisions * simulation.n_agents,
         "events_sent": session.bridge.rewards_sent,

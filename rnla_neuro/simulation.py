@@ -13,6 +13,8 @@ from rnla_neuro.events import EventBatch
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
+#: What a trial ought to give: the right actions, or targets of the action layer (see `Simulation.decide`).
+Label = IntArray | FloatArray | None
 
 
 class Simulation(ABC):
@@ -52,13 +54,14 @@ class Simulation(ABC):
         self.skipped = max(self.skipped, begun - self.decisions)
 
     @abstractmethod
-    def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
+    def decide(self, observation: FloatArray, events: EventBatch, label: Label = None) -> IntArray:
         """Run one trial up to its decision, exploring and learning.
 
         Args:
             observation: Input of each agent, shape (A, n_in).
             events: All events with a time up to the decision of this trial that were not given before.
-            label: The right action of each agent, shape (A,), for supervised learners; others ignore it.
+            label: For supervised learners, others ignore it: the right action of each agent, whole numbers (A,);
+                or what the action layer ought to do, (A, n_out), or samples of that over the trial, (A, S, n_out).
 
         Returns:
             The action of each agent, shape (A,).
@@ -98,6 +101,10 @@ class Simulation(ABC):
     @abstractmethod
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Continue from a state that `state` returned."""
+
+    def spike_counts(self) -> IntArray | None:
+        """Return the spikes of each layer in all trials so far, (A, n_layers) with the inputs; None: no spikes."""
+        return None
 
     def diagnostics(self) -> dict[str, FloatArray]:
         """Return figures for the records, one value an agent, shape (A,)."""

@@ -55,5 +55,5 @@ def test_a_damaged_file_is_refused(tmp_path, change, message):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(RunFolderError, match="comparison.json is missing: 'rnla compare' writes it"):
+    with pytest.raises(RunFolderError, match=r"comparison\.json is missing: 'rnla compare' writes it"):
         Comparison.read(tmp_path)
