@@ -138,34 +138,10 @@ class Session:
         model_text: str | None = None,
     ) -> None:
         self.request = request
-        task = catalogue.get(request.task) if env is None else None
-        self.task = task
-        fallback = Task("environment", "environment")
-        model = request.load(task or fallback, model_text)
-        hidden = request.hidden if request.hidden is not None else (task or fallback).hidden
-        delays = parse_delays(request.reward_delay)
-        channels = tuple(model.neuromodulators)
-        self.bridge = EnvironmentBridge(
-            env if env is not None else (task or fallback),
-            len(request.seeds),
-            request.seeds,
-            codec,
-            delays,
-            trial_duration=model.trial.duration,
-            decision_time=model.trial.decision,
-            channels=channels,
-        )
+        self.bridge, self.network = connect(request, env, codec, model_text)
         try:
             self.task = self.bridge.task
-            self.network = NetworkSpec(
-                model=model,
-                sizes=(self.bridge.n_in, *hidden, self.bridge.n_actions),
-                seeds=request.seeds,
-                precision=request.precision,
-                freeze_hidden=request.freeze_hidden,
-                delay=delays[REWARD],
-            )
-            self.simulation = _simulate(request, self.network, channels)
+            self.simulation = _simulate(request, self.network, tuple(self.network.model.neuromodulators))
             self._before = (0, 0)
         except BaseException:
             self.bridge.close()
@@ -214,6 +190,52 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def connect(
+    request: RunRequest,
+    env: EnvironmentLike | None = None,
+    codec: Codec | None = None,
+    model_text: str | None = None,
+) -> tuple[EnvironmentBridge, NetworkSpec]:
+    """Return the environments of a request and the network that fits them, which nothing simulates yet.
+
+    Args:
+        request: What was asked for.
+        env: A ready environment in place of the request's task.
+        codec: How observations become inputs; None: by the observation space.
+        model_text: Text of the model file, where it is not to be read again.
+
+    Raises:
+        RnlaError: The task, the model or the delay cannot be used.
+    """
+    task = Task("environment", "environment") if env is not None else catalogue.get(request.task)
+    model = request.load(task, model_text)
+    hidden = request.hidden if request.hidden is not None else task.hidden
+    delays = parse_delays(request.reward_delay)
+    bridge = EnvironmentBridge(
+        env if env is not None else task,
+        len(request.seeds),
+        request.seeds,
+        codec,
+        delays,
+        trial_duration=model.trial.duration,
+        decision_time=model.trial.decision,
+        channels=tuple(model.neuromodulators),
+    )
+    try:
+        network = NetworkSpec(
+            model=model,
+            sizes=(bridge.n_in, *hidden, bridge.n_actions),
+            seeds=request.seeds,
+            precision=request.precision,
+            freeze_hidden=request.freeze_hidden,
+            delay=delays[REWARD],
+        )
+    except BaseException:
+        bridge.close()
+        raise
+    return bridge, network
 
 
 def engine_options(request: RunRequest, backend: Backend) -> dict[str, Any]:
