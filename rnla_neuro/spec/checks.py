@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from rnla_neuro.errors import ModelError, did_you_mean, unknown
 from rnla_neuro.spec.equations import Statement, split_statements
 from rnla_neuro.spec.expressions import divisors, identifiers, split_call
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.names import Names
-from rnla_neuro.spec.symbols import REDUCTIONS, reserved_reason
+from rnla_neuro.spec.populations_checks import check_projections
+from rnla_neuro.spec.spiking_checks import check_spiking
+from rnla_neuro.spec.symbols import REDUCTIONS, engine_place, reserved_reason
 
 
 def _check_definitions(names: Names) -> None:
@@ -20,17 +22,19 @@ def _check_definitions(names: Names) -> None:
     for section in names.equations:
         for name, equation in names.equations[section].items():
             where = names.where(section, f"equations, {equation.left}")
-            if not (section.startswith("synapse") and name == names.roles.get("weight")):
+            if not (section.startswith(("synapse", "projection")) and name == names.roles.get("weight")):
                 _refuse_reserved(name, where)
             if name in parameters:
                 raise ModelError(f"{where}: {name!r} is also a parameter")
-            if name in names.model.action.group and section == "neuron.action":
+            kind, _, part = section.partition(".")
+            if kind == "neuron" and name in names.neurons()[part].group:
                 raise ModelError(f"{where}: {name!r} is also a group reduction")
-    for name in names.model.action.group:
-        where = names.where("neuron.action", f"group.{name}")
-        _refuse_reserved(name, where)
-        if name in parameters:
-            raise ModelError(f"{where}: {name!r} is also a parameter")
+    for part, spec in names.neurons().items():
+        for name in spec.group:
+            where = names.where(f"neuron.{part}", f"group.{name}")
+            _refuse_reserved(name, where)
+            if name in parameters:
+                raise ModelError(f"{where}: {name!r} is also a parameter")
 
 
 def _refuse_reserved(name: str, where: str) -> None:
@@ -71,7 +75,7 @@ def _check_roles(names: Names) -> None:
                     f"d{name}/dt = …"
                 )
     wanted = {"current": "_post", "drive": "_post", "feedback": "_pre"}
-    targets = {roles[role] + ending: role for role, ending in wanted.items()}
+    targets = {roles[role] + ending: role for role, ending in wanted.items() if role in roles}
     for key in model.sums:
         if key not in targets:
             raise ModelError(unknown(f"sum in {names.file}: [synapse.sums]", key, targets))
@@ -80,33 +84,44 @@ def _check_roles(names: Names) -> None:
             raise ModelError(
                 f"{names.file}: [synapse.sums]: {key!r} is missing (role {role!r} is {roles[role]!r})"
             )
-    for role in ("current", "drive", "feedback"):
+    for role in targets.values():
         reason = reserved_reason(roles[role])
         if reason:
             raise ModelError(f"{names.where('roles', role)} = {roles[role]!r} is not allowed: {reason}")
 
 
 def _check_neurons(names: Names) -> None:
-    model, roles = names.model, names.roles
+    roles = names.roles
     for part, spec in names.neurons().items():
         section = f"neuron.{part}"
-        engine = names.engine(section, section)
+        engine = names.engine(engine_place(section), section)
+        received = names.received(section)
         if spec.phi is None:
             engine.pop("phi", None)
             engine.pop("phi_prime", None)
         else:
+            if roles["voltage"] not in names.equations[section]:
+                raise ModelError(
+                    f"{names.where(section, 'phi')}: phi is a function of the voltage {roles['voltage']!r}, which "
+                    f"[{section}] does not define"
+                )
             names.check(spec.phi, names.where(section, "phi"), {roles["voltage"]}, f"{section}:phi")
         for equation in names.equations[section].values():
             where = names.where(section, f"equations, {equation.left}")
-            names.check(equation.text, where, names.variables(section) | set(engine), section)
+            names.check(equation.text, where, names.variables(section) | set(engine) | received, section)
         if spec.phi is not None and not {"phi", "phi_prime"} & names.used_in.get(section, set()):
             raise ModelError(f"{names.where(section, 'phi')}: nothing in [{section}] reads phi")
-    later = set(model.action.group)
-    for name, text in model.action.group.items():  # in the file's order: each may use those before it
-        where = names.where("neuron.action", f"group.{name}")
+        supplied = set(names.engine("group")) if part == "action" else {"n"}
+        _check_group(names, section, spec.group, supplied | received)
+        check_spiking(names, section, spec, names.variables(section) | set(engine) | received)
+
+
+def _check_group(names: Names, section: str, group: Mapping[str, str], supplied: set[str]) -> None:
+    later = set(group)
+    for name, text in group.items():  # in the file's order: each may use those before it
+        where = names.where(section, f"group.{name}")
         argument = _reduction(text, where, REDUCTIONS)[1]
-        allowed = names.variables("neuron.action") | set(names.engine("group"))
-        names.check(argument, where, allowed - later, "neuron.action")
+        names.check(argument, where, (names.variables(section) | supplied) - later, section)
         later.remove(name)
 
 
@@ -132,11 +147,9 @@ def _check_sums(names: Names) -> None:
 def _plastic_names(names: Names, part: str) -> set[str]:
     """Names that an equation of a projection may use."""
     layer = f"neuron.{part}"
-    post = names.variables(layer) | {names.roles["current"], names.roles["drive"]}
-    if part == "hidden":
-        post |= {names.roles["feedback"]}
-    elif "noise" in names.roles:
-        post |= {names.roles["noise"]}
+    summed = ("current", "drive", "feedback" if part == "hidden" else "noise")
+    post = names.variables(layer) | {names.roles[role] for role in summed if role in names.roles}
+    post |= names.received(layer)
     pre = set(names.equations["neuron.hidden"]) & set(names.equations["neuron.input"])
     own = set(names.equations[f"synapse.{part}"]) | {names.roles["weight"]}
     return own | {f"{name}_post" for name in post} | {f"{name}_pre" for name in pre}
@@ -250,6 +263,8 @@ def _check_order(names: Names, section: str, statements: list[Statement]) -> Non
         for part in ("hidden", "action")
         for end in ("", ":events")
     ]
+    readers += [names.used_in.get(f"projection.{name}{end}", set())
+                for name in names.model.projections for end in ("", ":events")]  # fmt: skip
     for name in sorted(known):
         if not any(name in reader for reader in readers):
             raise ModelError(f"{names.file}: [{section}]: nothing reads {name!r}")
@@ -268,7 +283,8 @@ def _check_exploration(names: Names) -> None:
     if spec.tau is not None:
         names.check(spec.tau, names.where("exploration", "tau"), {"T", "dt"}, "exploration")
     where = names.where("exploration", "policy")
-    names.check(_reduction(spec.policy, where, ("softmax",))[1], where, {roles["drive"], "n"}, "exploration")
+    read = {roles["drive"]} if "drive" in roles else {roles["current"]} | names.variables("neuron.action")
+    names.check(_reduction(spec.policy, where, ("softmax",))[1], where, read | {"n"}, "exploration")
     where = names.where("exploration", "decision")
     argument = _reduction(spec.decision, where, ("argmax",))[1]
     call = split_call(argument, where)
@@ -277,7 +293,8 @@ def _check_exploration(names: Names) -> None:
             raise ModelError(f"{where} = {spec.decision!r}: lowpass takes an expression and a time constant")
         argument = call[1][0]
         names.check(call[1][1], where, {"T", "dt"}, "exploration")
-    allowed = names.variables("neuron.action") | {roles["drive"], roles.get("noise", roles["drive"]), "n"}
+    allowed = names.variables("neuron.action") | {roles.get("drive", roles["current"]), "n"}
+    allowed |= {roles["noise"]} if "noise" in roles else set()
     names.check(argument, where, allowed, "exploration")
 
 
@@ -291,14 +308,22 @@ def _check_read(names: Names, read_by_values: set[str]) -> None:
     synaptic = {
         name
         for reader, read in names.used_in.items()
-        if reader == "sums" or reader.startswith("synapse")
+        if reader == "sums" or reader.startswith(("synapse", "projection"))
         for name in read
     }
-    for section in ("neuron.input", "neuron.hidden", "neuron.action"):
+    for section in (f"neuron.{part}" for part in names.neurons()):
         read = names.used_in.get(section, set()) | names.used_in["exploration"] | names.used_in["sums"]
-        for name in names.variables(section) - set(names.roles.values()):
+        for name in (names.variables(section) | names.received(section)) - set(names.roles.values()):
+            if name in names.received(section) and _read_elsewhere(names, name):
+                continue
             if name not in read and f"{name}_post" not in synaptic and f"{name}_pre" not in synaptic:
                 raise ModelError(f"{names.file}: [{section}]: nothing reads {name!r}")
+
+
+def _read_elsewhere(names: Names, name: str) -> bool:
+    """Whether any section that gets a sum reads it: ``above`` may be a hidden layer or the action layer."""
+    got = (f"neuron.{part}" for part in names.neurons())
+    return any(name in names.used_in.get(section, set()) for section in got if name in names.received(section))
 
 
 def _check_time_constants(names: Names) -> None:
@@ -339,6 +364,7 @@ def check_names(model: ModelSpec, has_gate: bool, read_by_values: set[str]) -> N
     _check_neurons(names)
     _check_sums(names)
     _check_synapses(names)
+    check_projections(names, _pulse_names(names), _check_update)
     _check_neuromodulators(names)
     _check_exploration(names)
     _check_time_constants(names)

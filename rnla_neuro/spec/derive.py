@@ -17,6 +17,7 @@ from rnla_neuro.spec.expressions import split_call
 from rnla_neuro.spec.form import DecisionRule, EquilibriumForm, GroupReduction, Prospective
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec
 from rnla_neuro.spec.proof import Scope, derivative, equal, number, refuse, symbol
+from rnla_neuro.spec.symbols import OPTIONAL_ROLES, ROLES
 
 #: Names of the form; a parameter or group reduction of the same name would be confused with them.
 CANONICAL = frozenset(
@@ -47,6 +48,7 @@ class _Deriver:
         roles = model.roles
         self.model = model
         self.file = model.path.name
+        self.refuse_other_kinds()
         self.names = _Names(
             u=roles["voltage"],
             r=roles["prospective_rate"],
@@ -75,6 +77,17 @@ class _Deriver:
                 raise refuse(
                     self.file, f"{where} {name}", f"the name {name!r} has a fixed meaning; use another"
                 )
+
+    def refuse_other_kinds(self) -> None:
+        """Refuse what has no moving equilibrium of this form: spikes, further populations, roles that are left out."""
+        model = self.model
+        if model.kind != "rate":
+            raise refuse(self.file, "[model] kind", f"a model of kind {model.kind!r} has no moving equilibrium")
+        if model.interneuron is not None or model.projections:
+            extra = f"projection.{next(iter(model.projections))}" if model.projections else "neuron.interneuron"
+            raise refuse(self.file, f"[{extra}]", "the form is that of layers one after the other, and nothing beside")
+        for role in sorted(OPTIONAL_ROLES - set(model.roles)):
+            raise refuse(self.file, "[roles]", f"{role!r} is missing: {ROLES[role]}")
 
     def scope(self, part: str, spec: NeuronSpec) -> Scope:
         equations = split_equations(spec.equations, f"{self.file}: [neuron.{part}] equations")

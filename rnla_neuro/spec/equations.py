@@ -9,6 +9,7 @@ from rnla_neuro.errors import ModelError
 
 _ODE = re.compile(r"d(?P<name>[A-Za-z_]\w*)\s*/\s*dt$")
 _NAME = re.compile(r"[A-Za-z_]\w*$")
+_PAUSES = re.compile(r"\(\s*unless\s+refractory\s*\)\s*$")
 #: A line that starts like this is an equation of its own, whatever bracket is open before it.
 _BEGINNING = re.compile(r"(d[A-Za-z_]\w*\s*/\s*dt|[A-Za-z_]\w*)\s*[-+*/]?=(?!=)")
 _STATEMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*(?P<op>\+=|-=|\*=|/=|=)(?!=)\s*(?P<text>.+)$", re.DOTALL)
@@ -16,12 +17,16 @@ _STATEMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*(?P<op>\+=|-=|\*=|/=|=)(?!=)\
 
 @dataclass(frozen=True)
 class Equation:
-    """One line of Brian2 equations: ``dX/dt = text : unit`` (is_ode) or ``X = text : unit``."""
+    """One line of Brian2 equations: ``dX/dt = text : unit`` (is_ode) or ``X = text : unit``.
+
+    `pauses`: the line ends in ``(unless refractory)``, so that the variable stays as it is after a spike.
+    """
 
     name: str
     text: str
     unit: str
     is_ode: bool
+    pauses: bool = False
 
     @property
     def left(self) -> str:
@@ -93,11 +98,14 @@ def split_equations(text: str, where: str) -> dict[str, Equation]:
             )
         if name in result:
             raise ModelError(f"{where}: {name!r} is defined twice")
+        pauses = _PAUSES.search(unit)
+        if pauses and ode:
+            unit = unit[: pauses.start()]
         if "(" in unit:
             raise ModelError(
                 f"{where}: {line!r}: flags such as {unit[unit.index('(') :].strip()!r} are not allowed"
             )
-        result[name] = Equation(name, right.strip(), unit.strip(), bool(ode))
+        result[name] = Equation(name, right.strip(), unit.strip(), bool(ode), bool(pauses))
     return result
 
 

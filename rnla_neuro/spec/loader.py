@@ -14,10 +14,11 @@ from rnla_neuro.spec.model import (
     ModelSpec,
     NeuromodulatorSpec,
     NeuronSpec,
+    ProjectionSpec,
     SynapseSpec,
 )
 from rnla_neuro.spec.parameters import TRIAL_KEYS, apply_overrides, as_text, make_parameters, make_trial
-from rnla_neuro.spec.symbols import HOLDS, LAWS, ROLES
+from rnla_neuro.spec.symbols import HOLDS, KINDS, LAWS, OPTIONAL_ROLES, PLACES, ROLES
 from rnla_neuro.spec.units import check_units_cached
 
 Table = dict[str, Any]
@@ -66,10 +67,93 @@ class _Section:
         return {key: as_text(value, f"{self.where} {key}") for key, value in self.table.items()}
 
 
-def _neuron(section: _Section, required: tuple[str, ...], optional: tuple[str, ...]) -> NeuronSpec:
+#: Keys of a neuron's section: those that it must have, and those that it may have.
+_NEURONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "input": (("equations",), ()),
+    "hidden": (("phi", "equations"), ()),
+    "action": (("equations",), ("phi", "group")),
+    "interneuron": (("equations",), ("phi", "group")),
+    "interneuron_action": (("equations",), ("phi", "group")),
+}
+_SPIKING = ("threshold", "reset", "refractory")
+
+
+def _neuron(section: _Section, kind: str, required: tuple[str, ...], optional: tuple[str, ...]) -> NeuronSpec:
+    if kind == "spiking":
+        if "threshold" in section.table:
+            required = (*required, "threshold", "reset")
+            optional = (*optional, "refractory")
+        for key in _SPIKING:
+            if key in section.table and key not in required + optional:
+                raise ModelError(f"{section.where} {key}: a neuron without a threshold has none; add threshold")
+        if "threshold" not in section.table:
+            optional = (*optional, "threshold")  # so that a misspelt one finds it
+    elif any(key in section.table for key in _SPIKING):
+        key = next(key for key in _SPIKING if key in section.table)
+        raise ModelError(f'{section.where} {key}: only neurons of a model with kind = "spiking" spike')
     section.keys(required, optional)
-    phi = section.text("phi") if "phi" in section.table else None
-    return NeuronSpec(phi, section.text("equations"), section.texts("group"))
+    given = {key: section.text(key) for key in ("phi", *_SPIKING) if key in section.table}
+    return NeuronSpec(
+        given.get("phi"),
+        section.text("equations"),
+        section.texts("group"),
+        given.get("threshold"),
+        given.get("reset", ""),
+        given.get("refractory"),
+    )
+
+
+def _neurons(section: _Section, kind: str) -> dict[str, NeuronSpec]:
+    """Read [neuron.*]."""
+    section.keys(("input", "hidden", "action"), ("interneuron", "interneuron_action"))
+    if "interneuron_action" in section.table and "interneuron" not in section.table:
+        raise ModelError(
+            f"{section.file}: [neuron.interneuron] is missing; [neuron.interneuron_action] only stands for it beside "
+            "the last hidden layer"
+        )
+    found = {name: _neuron(section.sub(name), kind, *_NEURONS[name]) for name in _NEURONS if name in section.table}
+    if kind == "spiking" and all(spec.threshold is None for spec in found.values()):
+        raise ModelError(
+            f'{section.file}: [model] kind = "spiking", but no neuron has a threshold; add threshold and reset to a '
+            'neuron, or write kind = "rate"'
+        )
+    return found
+
+
+def _projection(section: _Section, populations: tuple[str, ...]) -> ProjectionSpec:
+    """Read [projection.NAME]."""
+    section.keys(("from", "to", "initial"), ("sums", "equations", "on_event", "bias", "initial_bias"))
+    for key in ("from", "to"):
+        if section.text(key) not in populations:
+            what = f"{section.where} {key}"
+            raise ModelError(f"{what}: {unknown('population', section.text(key), populations)}")
+    bias = section.table.get("bias", False)
+    if not isinstance(bias, bool):
+        raise ModelError(f"{section.where} bias = {bias!r}: allowed are true and false")
+    if bias != ("initial_bias" in section.table):
+        missing = "initial_bias is missing" if bias else "without bias = true there is no initial_bias"
+        raise ModelError(f"{section.where}: {missing}")
+    return ProjectionSpec(
+        section.text("equations", ""),
+        section.texts("on_event"),
+        as_text(section.table["initial"], f"{section.where} initial"),
+        as_text(section.table.get("initial_bias", "0"), f"{section.where} initial_bias"),
+        section.text("from"),
+        section.text("to"),
+        section.texts("sums"),
+        bias,
+    )
+
+
+def _projections(root: _Section, has_interneurons: bool) -> dict[str, ProjectionSpec]:
+    if "projection" not in root.table:
+        return {}
+    section = root.sub("projection")
+    populations = tuple(name for name in PLACES if name != "interneuron" or has_interneurons)
+    for name in section.table:
+        if name in ("hidden", "action") or not name.isidentifier():
+            raise ModelError(f"{section.file}: [projection.{name}]: this name is not allowed; take another")
+    return {name: _projection(section.sub(name), populations) for name in section.table}
 
 
 def _synapse(section: _Section) -> SynapseSpec:
@@ -109,8 +193,8 @@ def _exploration(section: _Section) -> ExplorationSpec:
 
 
 def _roles(section: _Section, law: str) -> dict[str, str]:
-    optional = ("noise",) if law == "none" else ()
-    section.keys(tuple(role for role in ROLES if role not in optional), optional)
+    optional = OPTIONAL_ROLES | ({"noise"} if law == "none" else set())
+    section.keys(tuple(role for role in ROLES if role not in optional), tuple(sorted(optional)))
     return {role: section.text(role) for role in section.table}
 
 
@@ -124,8 +208,8 @@ def _root(text: str, file: str) -> _Section:
 def _head(section: _Section) -> dict[str, str]:
     """Read [model]."""
     section.keys(("name", "kind", "summary"), ("source",))
-    if section.text("kind") != "rate":
-        raise ModelError(f"{section.where} kind: {unknown('kind of model', section.text('kind'), ['rate'])}")
+    if section.text("kind") not in KINDS:
+        raise ModelError(f"{section.where} kind: {unknown('kind of model', section.text('kind'), KINDS)}")
     return {
         key: section.text(key, "" if key == "source" else None)
         for key in ("name", "kind", "summary", "source")
@@ -146,15 +230,16 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
     """
     file = path.name
     root = _root(text, file)
-    root.keys(("model", "parameters", "trial", "neuron", "synapse", "neuromodulator", "exploration", "roles"))
+    sections = ("model", "parameters", "trial", "neuron", "synapse", "neuromodulator", "exploration", "roles")
+    root.keys(sections, ("projection",))
     head = _head(root.sub("model"))
     trial_section = root.sub("trial")
     trial_section.keys(("T", "dt", "ramp", "decision"), ("gate",))
     trial = {key: trial_section.expressions()[key] for key in TRIAL_KEYS if key in trial_section.table}
     parameters = root.sub("parameters").expressions()
     values = apply_overrides(file, parameters, trial, overrides or {})
-    neuron, synapse, channels = root.sub("neuron"), root.sub("synapse"), root.sub("neuromodulator")
-    neuron.keys(("input", "hidden", "action"))
+    synapse, channels = root.sub("synapse"), root.sub("neuromodulator")
+    neurons = _neurons(root.sub("neuron"), head["kind"])
     synapse.keys(("sums", "hidden", "action"))
     if not channels.table:
         raise ModelError(f"{file}: [neuromodulator] has no channel; add [neuromodulator.reward]")
@@ -165,9 +250,7 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
         path=path,
         parameters=make_parameters(values, parameters),
         trial=make_trial(values),
-        input=_neuron(neuron.sub("input"), ("equations",), ()),
-        hidden=_neuron(neuron.sub("hidden"), ("phi", "equations"), ()),
-        action=_neuron(neuron.sub("action"), ("equations",), ("phi", "group")),
+        **neurons,
         sums={key: sums.text(key) for key in sums.table},
         synapse_hidden=_synapse(synapse.sub("hidden")),
         synapse_action=_synapse(synapse.sub("action")),
@@ -176,6 +259,7 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
         roles=_roles(root.sub("roles"), exploration.law),
         text=text,
         overrides=dict(overrides or {}),
+        projections=_projections(root, "interneuron" in neurons),
     )
     check_names(model, has_gate="gate" in trial, read_by_values=values.read)
     return model

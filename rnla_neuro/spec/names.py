@@ -31,6 +31,10 @@ class Names:
                 for part, spec in self.synapses().items()
             }
             | {
+                f"projection.{name}": split_equations(spec.equations, f"{self.file}: [projection.{name}] equations")
+                for name, spec in model.projections.items()
+            }
+            | {
                 f"neuromodulator.{channel}": split_equations(
                     spec.equations, f"{self.file}: [neuromodulator.{channel}] equations"
                 )
@@ -40,7 +44,7 @@ class Names:
 
     def neurons(self) -> dict[str, NeuronSpec]:
         """Neuron types by name."""
-        return {"input": self.model.input, "hidden": self.model.hidden, "action": self.model.action}
+        return self.model.neurons
 
     def synapses(self) -> dict[str, SynapseSpec]:
         """Projection types by name."""
@@ -52,8 +56,33 @@ class Names:
 
     def variables(self, section: str) -> set[str]:
         """Variables that a section defines, group reductions included."""
-        groups = set(self.model.action.group) if section == "neuron.action" else set()
+        kind, _, name = section.partition(".")
+        groups = set(self.neurons()[name].group) if kind == "neuron" else set()
         return set(self.equations[section]) | groups
+
+    def received(self, section: str) -> set[str]:
+        """Variables of a neuron's section that projections of [projection.*] sum into."""
+        return {
+            key.removesuffix("_post")
+            for spec in self.model.projections.values()
+            if section in self.sections(spec.target)
+            for key in spec.sums
+        }
+
+    def sections(self, place: str) -> list[str]:
+        """Sections of the neurons that stand at a place, one of `PLACES`."""
+        found = {
+            "hidden": ["neuron.hidden"],
+            "above": ["neuron.hidden", "neuron.action"],
+            "interneuron": ["neuron.interneuron", "neuron.interneuron_action"],
+        }[place]
+        return [section for section in found if section in self.equations]
+
+    def common(self, place: str) -> set[str]:
+        """Variables that the neurons at a place have, whichever of its sections it is."""
+        return set.intersection(
+            *(self.variables(section) | self.received(section) for section in self.sections(place))
+        )
 
     def engine(self, place: str, section: str = "") -> dict[str, str]:
         """Engine-supplied names at a place; a name that the section defines is not one of them."""
@@ -63,7 +92,7 @@ class Names:
         if noise in own:
             names.pop(noise + "_prev", None)
             names.pop(noise, None)
-        else:
+        elif noise != "noise":
             names.pop("noise", None)
         if not self.has_gate:
             names.pop("gate", None)

@@ -32,13 +32,14 @@ class EngineSymbol:
 
 
 _NEURON = ("neuron.input", "neuron.hidden", "neuron.action")
+_BESIDE = ("neuron.interneuron",)
 _EVENT = ("on_event",)
 
 ENGINE_SYMBOLS: tuple[EngineSymbol, ...] = (
     EngineSymbol("x", "1", "input value of this unit, ramped in time", ("neuron.input",)),
-    EngineSymbol("phi", "1", "the section's rate function phi at the present voltage", _NEURON[1:]),
-    EngineSymbol("phi_prime", "1", "its derivative, derived from the string phi", _NEURON[1:]),
-    EngineSymbol("<current>", "1", "sum of w*r_pre over all inputs, bias included", _NEURON[1:]),
+    EngineSymbol("phi", "1", "the section's rate function phi at the present voltage", (*_NEURON[1:], *_BESIDE)),
+    EngineSymbol("phi_prime", "1", "its derivative, derived from the string phi", (*_NEURON[1:], *_BESIDE)),
+    EngineSymbol("<current>", "1", "sum of w*r_pre over all inputs, bias included", (*_NEURON[1:], "group", "read")),
     EngineSymbol(
         "<drive>", "1", "sum of w*rbar_pre over all inputs, bias included", (*_NEURON[1:], "group", "read")
     ),
@@ -49,8 +50,8 @@ ENGINE_SYMBOLS: tuple[EngineSymbol, ...] = (
     EngineSymbol(
         "target", "1", "what a supervised learner is told: what this neuron ought to do", ("neuron.action",)
     ),
-    EngineSymbol("<error>_prev", "1", "<error> one step earlier", _NEURON[1:]),
-    EngineSymbol("<rate>_prev", "1", "<rate> one step earlier", _NEURON),
+    EngineSymbol("<error>_prev", "1", "<error> one step earlier", (*_NEURON[1:], *_BESIDE)),
+    EngineSymbol("<rate>_prev", "1", "<rate> one step earlier", (*_NEURON, *_BESIDE)),
     EngineSymbol("gate", "1", "1 during the last [trial] gate before the decision, else 0", ("synapse",)),
     EngineSymbol("R", "1", "value of the event, for example the reward", ("neuromodulator", *_EVENT)),
     EngineSymbol("trial", "1", "decisions made so far by this agent", ("neuromodulator", "synapse", *_EVENT)),
@@ -61,23 +62,29 @@ ENGINE_SYMBOLS: tuple[EngineSymbol, ...] = (
         "n",
         "1",
         "number of neurons in the action layer",
-        ("neuron.action", "group", "read", "synapse", "neuromodulator", *_EVENT, "initial"),
+        ("neuron.action", *_BESIDE, "group", "read", "synapse", "neuromodulator", *_EVENT, "initial"),
     ),
+    EngineSymbol(
+        "chance", "1", "a random number in [0, 1), new for every neuron at every step", (*_NEURON, *_BESIDE)
+    ),
+    EngineSymbol("t_trial", "second", "time since the start of the present trial", (*_NEURON, *_BESIDE)),
     EngineSymbol("N_pre", "1", "number of presynaptic neurons, bias unit not counted", ("initial",)),
     EngineSymbol("N_post", "1", "number of postsynaptic neurons", ("initial",)),
-    EngineSymbol("t", "second", "biological time", (*_NEURON, "synapse", "neuromodulator", *_EVENT)),
+    EngineSymbol("i", "1", "index of the presynaptic neuron, from 0", ("projection.initial",)),
+    EngineSymbol("j", "1", "index of the postsynaptic neuron, from 0", ("projection.initial",)),
+    EngineSymbol("t", "second", "biological time", (*_NEURON, *_BESIDE, "synapse", "neuromodulator", *_EVENT)),
     EngineSymbol(
-        "dt", "second", "[trial] dt", (*_NEURON, "synapse", "neuromodulator", *_EVENT, "parameters")
+        "dt", "second", "[trial] dt", (*_NEURON, *_BESIDE, "synapse", "neuromodulator", *_EVENT, "parameters")
     ),
     EngineSymbol(
         "T",
         "second",
         "[trial] T, length of a trial",
-        (*_NEURON, "synapse", "neuromodulator", *_EVENT, "parameters"),
+        (*_NEURON, *_BESIDE, "synapse", "neuromodulator", *_EVENT, "parameters"),
     ),
 )
 
-#: Roles that every model file assigns, and what each of them is.
+#: Roles that a model file assigns, and what each of them is.
 ROLES: dict[str, str] = {
     "voltage": "somatic voltage, an ODE of the hidden and the action neuron",
     "rate": "rate of every neuron type",
@@ -91,6 +98,12 @@ ROLES: dict[str, str] = {
     "weight": "synaptic weight",
     "eligibility": "eligibility trace of both projections",
 }
+#: Roles that a file may leave out: what is not of the proven form need not have them.
+OPTIONAL_ROLES = frozenset({"prospective_rate", "prospective_error", "drive", "feedback", "eligibility"})
+
+KINDS = ("rate", "spiking")
+#: Where a [projection.NAME] begins and ends, seen from one hidden layer.
+PLACES = ("hidden", "interneuron", "above")
 
 LAWS = ("gumbel", "gaussian", "ornstein-uhlenbeck", "none")
 HOLDS = {"gumbel": "trial", "gaussian": "trial", "ornstein-uhlenbeck": "step", "none": "trial"}
@@ -120,6 +133,11 @@ def reserved_reason(name: str) -> str | None:
     if name.endswith(("_pre", "_post", "_prev")):
         return "_pre, _post and _prev are endings of the engine's"
     return None
+
+
+def engine_place(section: str) -> str:
+    """Return the place of `ENGINE_SYMBOLS` that a neuron's section is: both kinds of interneuron are one."""
+    return "neuron.interneuron" if section.startswith("neuron.interneuron") else section
 
 
 def engine_names(where: str, roles: dict[str, str]) -> dict[str, str]:

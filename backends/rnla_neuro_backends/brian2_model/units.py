@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
+from itertools import product
 from typing import Any, TypeVar
 
 import rnla_neuro_backends.brian2_model.importing  # noqa: F401
@@ -26,9 +27,9 @@ from brian2.units.fundamentalunits import DIMENSIONLESS, Dimension, DimensionMis
 from rnla_neuro.errors import ModelError, unknown
 from rnla_neuro.spec.equations import split_equations, split_statements
 from rnla_neuro.spec.expressions import identifiers, split_call
-from rnla_neuro.spec.model import ModelSpec, NeuromodulatorSpec, NeuronSpec, SynapseSpec
+from rnla_neuro.spec.model import ModelSpec, NeuromodulatorSpec, NeuronSpec, ProjectionSpec, SynapseSpec
 from rnla_neuro.spec.quantities import normalise
-from rnla_neuro.spec.symbols import REDUCTIONS, engine_names
+from rnla_neuro.spec.symbols import REDUCTIONS, engine_names, engine_place
 
 Dims = dict[str, Dimension]
 T = TypeVar("T")
@@ -60,8 +61,8 @@ class _Check:
             where = self.where("parameters", parameter.name)
             self.base[parameter.name] = self.unit(where, parameter.unit)
         self.neurons = {
-            kind: self.supplied(f"neuron.{kind}") | self.declared(f"neuron.{kind}", neuron.equations)
-            for kind, neuron in (("input", model.input), ("hidden", model.hidden), ("action", model.action))
+            kind: self.supplied(engine_place(f"neuron.{kind}")) | self.declared(f"neuron.{kind}", neuron.equations)
+            for kind, neuron in model.neurons.items()
         }
         self.modulators: Dims = {}
 
@@ -72,14 +73,18 @@ class _Check:
         """Check section by section, in an order in which units become known."""
         self.parameters()
         self.sums()
+        self.projected()
         for kind, names in self.neurons.items():
-            self.neuron(f"neuron.{kind}", getattr(self.model, kind), names)
+            self.neuron(f"neuron.{kind}", self.model.neurons[kind], names)
         for channel, spec in self.model.neuromodulators.items():
             self.modulator(f"neuromodulator.{channel}", spec)
         # With no hidden layer the action layer hears the input, and every hidden neuron may hear either.
         for kind, spec_ in (("hidden", self.model.synapse_hidden), ("action", self.model.synapse_action)):
             for pre in ("input", "hidden"):
                 self.synapse(f"synapse.{kind}", spec_, self.neurons[pre], self.neurons[kind])
+        for name, projection in self.model.projections.items():
+            for pre, post in self.pairs(projection):
+                self.synapse(f"projection.{name}", projection, self.neurons[pre], self.neurons[post])
         self.exploration()
 
     def guard(self, where: str, line: str, action: Callable[[], T], known: Iterable[str] = ()) -> T:
@@ -126,11 +131,7 @@ class _Check:
         for parameter in self.model.parameters.values():
             where = self.where("parameters", parameter.name)
             text = normalise(parameter.text)
-            # Only the units in use: Brian2 knows thousands.
-            units = {
-                name: DEFAULT_UNITS[name].dim for name in identifiers(text, where) if name in DEFAULT_UNITS
-            }
-            self.expect(where, text, self.base[parameter.name], units | self.base)
+            self.expect(where, text, self.base[parameter.name], _default_units(text, where) | self.base)
 
     def sums(self) -> None:
         """Give each neuron type the summed variables, with the units of the summands."""
@@ -145,6 +146,21 @@ class _Check:
                     dims = self.dims_of(where, text, self.synaptic({}, self.neurons[pre], self.neurons[post]))
                     self.neurons[post if side == "post" else pre][name] = dims
 
+    def pairs(self, spec: ProjectionSpec) -> list[tuple[str, str]]:
+        """Kinds of neurons that a projection may connect."""
+        hidden = [kind for kind in ("interneuron", "interneuron_action") if kind in self.neurons]
+        places = {"hidden": ["hidden"], "above": ["hidden", "action"], "interneuron": hidden}
+        return list(product(places[spec.source], places[spec.target]))
+
+    def projected(self) -> None:
+        """Give each neuron type what further projections sum into it, with the units of the summands."""
+        for name, spec in self.model.projections.items():
+            for target, text in spec.sums.items():
+                where = self.where(f"projection.{name}", f"sums.{target}")
+                for pre, post in self.pairs(spec):
+                    dims = self.dims_of(where, text, self.synaptic({}, self.neurons[pre], self.neurons[post]))
+                    self.neurons[post][target.removesuffix("_post")] = dims
+
     def neuron(self, section: str, neuron: NeuronSpec, names: Dims) -> None:
         if neuron.phi is not None:
             dims = self.dims_of(self.where(section, "phi"), neuron.phi, names)
@@ -153,6 +169,12 @@ class _Check:
         for name, text in neuron.group.items():  # in the file's order: one may use those before it
             names[name] = self.reduction(self.where(section, f"group.{name}"), text, names)
         self.equations(section, neuron.equations, names)
+        if neuron.threshold is not None:
+            self.dims_of(self.where(section, "threshold"), neuron.threshold, names)
+            self.statements(self.where(section, "reset"), neuron.reset, names)
+        if neuron.refractory is not None:
+            where = self.where(section, "refractory")
+            self.expect(where, neuron.refractory, _TIME, _default_units(neuron.refractory, where) | self.base)
 
     def reduction(self, where: str, text: str, names: Dims) -> Dimension:
         call = split_call(text, where)
@@ -207,8 +229,11 @@ class _Check:
             known = self.supplied("on_event") | names
             self.statements(self.where(section, f"on_event.{channel}"), text, known)
         weight = names[self.model.roles["weight"]]
+        start = self.supplied("initial")
+        if section.startswith("projection"):
+            start |= self.supplied("projection.initial")
         for key in ("initial", "initial_bias"):
-            self.expect(self.where(section, key), getattr(spec, key), weight, self.supplied("initial"))
+            self.expect(self.where(section, key), getattr(spec, key), weight, start)
 
     def exploration(self) -> None:
         spec, names = self.model.exploration, self.supplied("read") | self.neurons["action"]
@@ -228,6 +253,11 @@ class _Check:
             self.expect(where, inner[1][1], _TIME, self.base, spec.decision)
         else:
             raise ModelError(f"{where} = {spec.decision!r}: lowpass takes an expression and a time constant")
+
+
+def _default_units(text: str, where: str) -> Dims:
+    """Return the units that an expression uses, and no others: Brian2 knows thousands."""
+    return {name: DEFAULT_UNITS[name].dim for name in identifiers(text, where) if name in DEFAULT_UNITS}
 
 
 @cache
