@@ -27,6 +27,7 @@ COMMANDS = {
     "compile": "leave the program of a network in a folder, for reading",
     "show": "show runs: a table, and a picture of the learning curves",
     "align": "compare self-nudging with the exact policy gradient, layer by layer",
+    "record": "record voltages, rates, errors and spikes of chosen trials of a run",
 }
 EXAMPLES = (
     ("learn handwritten digits from reward alone, three seeds side by side", "rnla run digits --seeds 3"),

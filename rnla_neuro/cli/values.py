@@ -103,6 +103,24 @@ def moments(option: str) -> Callable[[str], tuple[int, ...]]:
     return read
 
 
+def trials(text: str) -> int | tuple[int, ...]:
+    """Read a count of trials, or which ones.
+
+    >>> trials("5"), trials("0,10"), trials("3,")
+    (5, (0, 10), (3,))
+    """
+    form = "allowed: a count (5), or numbers of trials from 0 (0,10,20; '3,' is trial 3 alone)"
+    count = _whole(text)
+    if count is not None:
+        if count < 1:
+            raise ConfigError(f"--trials {text}: a count is at least 1; {form}")
+        return count
+    found = [_whole(part) for part in text.rstrip(",").split(",")]
+    if any(number is None or number < 0 for number in found):
+        raise ConfigError(f"--trials {text}: {form}")
+    return tuple(sorted({number for number in found if number is not None}))
+
+
 def assignments(texts: Iterable[str]) -> dict[str, str]:
     """Read ``name=value`` of repeated ``--set``.
 
