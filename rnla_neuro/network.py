@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +20,7 @@ from rnla_neuro.spec.derive_plasticity import derive_initial
 from rnla_neuro.spec.form import EquilibriumForm, Traces
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_and_slope
+from rnla_neuro.spec.populations import Population, Projection, populations, projections
 
 FloatArray = npt.NDArray[np.float64]
 PRECISIONS = ("float64", "float32")
@@ -67,23 +67,29 @@ class NetworkSpec:
     @property
     def plastic(self) -> tuple[bool, ...]:
         """Whether each projection learns."""
-        last = len(self.sizes) - 2
-        return tuple(k == last or not self.freeze_hidden for k in range(last + 1))
+        return tuple(p.name == "action" or not self.freeze_hidden for p in self.projections)
+
+    @cached_property
+    def populations(self) -> tuple[Population, ...]:
+        """The layers from the inputs to the actions, then the interneurons beside the hidden layers."""
+        return populations(self.model, self.sizes)
+
+    @cached_property
+    def projections(self) -> tuple[Projection, ...]:
+        """The projections from layer to layer, then those beside them."""
+        return projections(self.model, self.sizes)
 
     def initial_weights(self) -> list[FloatArray]:
-        """Draw the initial weights of all agents, one array (A, n_post, n_pre + 1) a projection."""
-        last, model = len(self.sizes) - 2, self.model
-        kinds = {part: derive_initial(model, part) for part in ("hidden", "action")}
+        """Draw the initial weights of all agents, one array (A, *`Projection.shape`) a projection."""
+        model = self.model
+        kinds = {p.name: derive_initial(model, p.name) for p in self.projections}
         known = {name: parameter.value for name, parameter in model.parameters.items()}
         known |= {"T": model.trial.duration, "dt": model.trial.dt, "n": float(self.sizes[-1])}
         per_agent = []
         for seed in self.seeds:
             rng = streams(seed).weights
             per_agent.append(
-                [
-                    _draw_weights(kinds["action" if k == last else "hidden"], known, rng, shape)
-                    for k, shape in enumerate(pairwise(self.sizes))
-                ]
+                [_draw_weights(kinds[p.name], known, rng, (p.n_pre, p.n_post), p.bias) for p in self.projections]
             )
         return [np.stack(projection) for projection in zip(*per_agent, strict=True)]
 
@@ -137,7 +143,7 @@ class NetworkSpec:
 
 def uses_credit(model: ModelSpec) -> bool:
     """Return whether a model asks for the credit of a rewarded trial."""
-    synapses = (model.synapse_hidden, model.synapse_action)
+    synapses = (model.synapse_hidden, model.synapse_action, *model.projections.values())
     texts = [text for s in synapses for text in (s.equations, *s.on_event.values())]
     lines = (line.split("#", 1)[0] for text in texts for line in text.splitlines())
     return any(re.search(r"\bcredit\b", line) for line in lines)
@@ -157,14 +163,19 @@ def _draw_weights(
     known: Mapping[str, float],
     rng: np.random.Generator,
     shape: tuple[int, int],
+    bias: bool,
 ) -> FloatArray:
     n_pre, n_post = shape
     values = {"N_pre": float(n_pre), "N_post": float(n_post), **known}
     parts = []
-    for expr, size in zip(initial, ((n_post, n_pre), (n_post, 1)), strict=True):
+    places = {"i": np.arange(n_pre, dtype=np.float64)[None, :], "j": np.arange(n_post, dtype=np.float64)[:, None]}
+    sizes = [(n_post, n_pre), (n_post, 1)] if bias else [(n_post, n_pre)]
+    for expr, size in zip(initial, sizes, strict=False):
         names = tuple(sorted(s.name for s in expr.free_symbols if re.fullmatch(r"randn?_\d+", s.name)))
         draws = [rng.standard_normal(size) if n.startswith("randn") else rng.random(size) for n in names]
-        parts.append(np.broadcast_to(compile_expression(expr, names, values)(*draws), size))
+        used = tuple(name for name in places if any(s.name == name for s in expr.free_symbols))
+        function = compile_expression(expr, (*names, *used), values)
+        parts.append(np.broadcast_to(function(*draws, *(places[name] for name in used)), size))
     return np.concatenate(parts, axis=1)
 
 

@@ -11,7 +11,7 @@ from rnla_neuro.errors import BackendError
 from rnla_neuro.spec.equations import Statement, split_equations, split_statements
 from rnla_neuro.spec.expressions import parse
 from rnla_neuro.spec.form import Modulator, Pulse, Source, Traces, Update
-from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro.spec.model import ModelSpec, SynapseSpec
 from rnla_neuro.spec.proof import Scope, equal, symbol
 
 _POST = ("u", "drive", "ebar", "noise_bar", "mismatch")
@@ -234,10 +234,11 @@ def derive_initial(model: ModelSpec, part: str) -> tuple[sp.Expr, sp.Expr]:
 
     Args:
         model: The model.
-        part: ``hidden`` or ``action``, the postsynaptic layer.
+        part: ``hidden`` or ``action``, the postsynaptic layer, or the name of a [projection.NAME].
     """
-    spec = model.synapse_hidden if part == "hidden" else model.synapse_action
-    names = {name: symbol(name) for name in ("N_pre", "N_post", "n", "T", "dt", *model.parameters)}
+    chain: dict[str, SynapseSpec] = {"hidden": model.synapse_hidden, "action": model.synapse_action}
+    spec, section = (chain | dict(model.projections))[part], "synapse" if part in chain else "projection"
+    names = {name: symbol(name) for name in ("N_pre", "N_post", "i", "j", "n", "T", "dt", *model.parameters)}
 
     def read(text: str, key: str) -> sp.Expr:
         count = {"randn": 0, "rand": 0}
@@ -247,7 +248,7 @@ def derive_initial(model: ModelSpec, part: str) -> tuple[sp.Expr, sp.Expr]:
             return symbol(f"{name}_{count[name]}")
 
         generators = {"randn": lambda: draw("randn"), "rand": lambda: draw("rand")}
-        return parse(text, f"{model.path.name}: [synapse.{part}] {key}", names, generators)
+        return parse(text, f"{model.path.name}: [{section}.{part}] {key}", names, generators)
 
     return read(spec.initial, "initial"), read(spec.initial_bias, "initial_bias")
 
