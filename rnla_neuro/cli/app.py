@@ -28,6 +28,7 @@ COMMANDS = {
     "show": "show runs: a table, and a picture of the learning curves",
     "align": "compare self-nudging with the exact policy gradient, layer by layer",
     "record": "record voltages, rates, errors and spikes of chosen trials of a run",
+    "reproduce": "check every claim of the poster, with figure, statistic and verdict",
 }
 EXAMPLES = (
     ("learn handwritten digits from reward alone, three seeds side by side", "rnla run digits --seeds 3"),

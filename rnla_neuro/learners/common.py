@@ -76,9 +76,9 @@ def input_rate(form: EquilibriumForm | None) -> Callable[[FloatArray], FloatArra
     """Return the input neurons' rate as a function of the input, or ``None`` where it is the input itself."""
     if form is None:
         return None
-    from rnla_neuro.spec.numeric import compile_expression
+    from rnla_neuro.spec import numeric
 
-    return None if str(form.input_rate) == "x" else compile_expression(form.input_rate, ("x",), form.parameters)
+    return None if str(form.input_rate) == "x" else numeric.input_rate(form)
 
 
 class LayeredNetwork:

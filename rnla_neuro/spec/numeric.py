@@ -39,6 +39,12 @@ def compile_expression(
     return sp.lambdify(symbols, body, modules=[_EXTREMES, "numpy"], cse=True)  # type: ignore[no-any-return]
 
 
+def input_rate(form: EquilibriumForm) -> Callable[[FloatArray], FloatArray]:
+    """Return the input neurons' rate as a function of the input values, of their shape even where it is constant."""
+    rate = compile_expression(form.input_rate, ("x",), form.parameters)
+    return lambda x: np.array(np.broadcast_to(rate(x), np.shape(x)), dtype=np.float64)
+
+
 def softmax(x: FloatArray, axis: int = -1) -> FloatArray:
     """Return the softmax with the maximum subtracted."""
     shifted = np.exp(x - x.max(axis=axis, keepdims=True))

@@ -19,7 +19,7 @@ from rnla_neuro.network import (
     steepest_rate,
 )
 from rnla_neuro.spec.form import EquilibriumForm
-from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_and_slope
+from rnla_neuro.spec.numeric import ActionLayer, input_rate, rate_and_slope
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -82,7 +82,7 @@ class Readout:
     """A proven network's forward pass without nudging and noise, for any weights."""
 
     def __init__(self, form: EquilibriumForm, sizes: tuple[int, ...]) -> None:
-        self.input_rate = compile_expression(form.input_rate, ("x",), form.parameters)
+        self.input_rate = input_rate(form)
         self.rate = rate_and_slope(form)
         self.action = ActionLayer(form)
         self._sizes = sizes

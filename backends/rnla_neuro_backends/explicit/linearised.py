@@ -24,7 +24,7 @@ import sympy as sp
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigs
 
 from rnla_neuro.spec.form import EquilibriumForm, Prospective
-from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_and_slope
+from rnla_neuro.spec.numeric import ActionLayer, compile_expression, input_rate, rate_and_slope
 from rnla_neuro.spec.proof import derivative, symbol
 
 FloatArray = npt.NDArray[np.float64]
@@ -84,7 +84,7 @@ class Functions:
 
     def __init__(self, form: EquilibriumForm) -> None:
         self.phi = rate_and_slope(form)
-        self.encode = compile_expression(form.input_rate, ("x",), form.parameters)
+        self.encode = input_rate(form)
         bend = derivative(form.phi_prime, symbol("u")).replace(sp.DiracDelta, lambda *_: sp.Integer(0))
         self.bend = compile_expression(bend, ("u",), form.parameters)
         self.nudging = ActionLayer(form).nudging

@@ -1,0 +1,111 @@
+"""`rnla reproduce`: check what a publication claims, claim by claim."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rnla_neuro.cli import values
+from rnla_neuro.cli.help import Command, Option
+from rnla_neuro.errors import ConfigError, unknown
+
+if TYPE_CHECKING:
+    from rnla_neuro.reproduce.finding import Finding
+
+PUBLICATIONS = ("poster",)
+SEEDS, QUICK_SEEDS, QUICK_SCALE = "901-910", "901-903", 0.1
+EXAMPLES = (
+    ("every claim of the poster, ten seeds", "rnla reproduce poster"),
+    ("a first look: three seeds, a tenth of the trials", "rnla reproduce poster --quick"),
+    ("two of the claims", "rnla reproduce poster --only lag,delays --out runs/poster"),
+)
+ARGUMENTS = (("PUBLICATION", "poster: Kungl et al., 'Deep reinforcement learning in a time-continuous model'"),)
+
+
+@click.command(
+    "reproduce",
+    cls=Command,
+    examples=EXAMPLES,
+    arguments=ARGUMENTS,
+    help="Check every claim of PUBLICATION: experiment, figure, statistic, and a verdict by a criterion that was set "
+    "beforehand. Learning runs that are in the folder already are not run again.",
+)
+@click.argument("publication")
+@click.option(
+    "--only", cls=Option, metavar="KEY,KEY,…",
+    help="only these checks: lag, phases, errors, self-teaching, perturbation, three-factors, homeostasis, "
+    "parity, delays",
+)  # fmt: skip
+@click.option(
+    "--seeds", cls=Option, type=values.Text("SEEDS", values.seeds), default=None,
+    help=f"a count, a range or a list; by default {SEEDS}, which tuned nothing",
+)  # fmt: skip
+@click.option("--quick", cls=Option, is_flag=True, help="three seeds and a tenth of the trials: verdicts may differ")
+@click.option(
+    "--out", cls=Option, metavar="FOLDER", default=None, help="where; by default runs/poster, or runs/poster-quick"
+)
+@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+def command(
+    publication: str, only: str | None, seeds: tuple[int, ...] | None, quick: bool, out: str | None, as_json: bool
+) -> None:
+    """Reproduce."""
+    if publication not in PUBLICATIONS:
+        raise ConfigError(unknown("publication", publication, PUBLICATIONS))
+    from rnla_neuro.cli import screen
+    from rnla_neuro.cli.app import Stopped
+
+    folder = Path(out or ("runs/poster-quick" if quick else "runs/poster")).absolute()
+    chosen = seeds if seeds is not None else values.seeds(QUICK_SEEDS if quick else SEEDS)
+    keys = tuple(key.strip() for key in only.split(",") if key.strip()) if only is not None else ()
+    with screen.only_json_on_stdout(as_json):
+        began = time.monotonic()
+        try:
+            findings = _findings(folder, chosen, QUICK_SCALE if quick else 1.0, keys)
+        except KeyboardInterrupt as stop:
+            raise Stopped(f"stopped: {folder} keeps what is finished; the same command goes on from there") from stop
+        from rnla_neuro.reproduce.write import write_findings
+
+        about = {"command": _command(publication, keys, chosen, quick), "seeds": ", ".join(map(str, chosen))}
+        written = write_findings(findings, folder, {**about, "minutes": round((time.monotonic() - began) / 60, 1)})
+    if as_json:
+        screen.print_json({"folder": str(folder), "findings": [one.as_dict() for one in findings]})
+        return
+    rows = [[one.title, one.verdict, one.reason] for one in findings]
+    screen.console().print(screen.table(f"claims of the {publication}", ["claim", "verdict", "in figures"], rows))
+    click.echo("\n" + "\n".join(str(path) for path in written if path.suffix in (".md", ".html", ".json")))
+
+
+def _command(publication: str, keys: tuple[str, ...], seeds: tuple[int, ...], quick: bool) -> str:
+    """Return the command line that makes the same."""
+    parts = ["rnla reproduce", publication, "--seeds", ",".join(map(str, seeds))]
+    parts += ["--only", ",".join(keys)] if keys else []
+    return " ".join([*parts, *(["--quick"] if quick else [])])
+
+
+def _findings(folder: Path, seeds: tuple[int, ...], scale: float, keys: tuple[str, ...]) -> list[Finding]:
+    """Make the checks, with a live line of what is under way."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from rnla_neuro.reproduce.poster import CHECKS, reproduce
+    from rnla_neuro.reproduce.runs import Workshop
+
+    total = len(keys or CHECKS)
+    words = TextColumn("{task.description:32.32}"), BarColumn(), TextColumn("{task.fields[claims]}")
+    columns: tuple[Any, ...] = (*words, TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("", total=1.0, claims="")
+        begun: list[str] = []
+
+        def tell(what: str, part: float) -> None:
+            if what in CHECKS and part == 0.0 and what not in begun:
+                begun.append(what)
+            progress.update(bar, description=what, completed=part, claims=f"claim {len(begun)} of {total}")
+
+        return reproduce(Workshop(folder, seeds, scale, tell), keys)
+
+
+__all__ = ["command"]

@@ -1,0 +1,103 @@
+"""`rnla reproduce`: texts, runs that are kept, and what is checked without learning."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rnla_neuro import reproduce
+from rnla_neuro.cli.app import execute
+from rnla_neuro.errors import ConfigError, RunFolderError
+from rnla_neuro.reproduce import poster
+from rnla_neuro.reproduce.dynamics import check_errors, error_cosines
+from rnla_neuro.reproduce.finding import Finding, Picture, Row, Series, finding
+from rnla_neuro.reproduce.runs import Workshop, accuracies
+from rnla_neuro.reproduce.write import as_markdown, draw
+
+TEXTS = tomllib.loads((Path(reproduce.__file__).parent / "poster.toml").read_text(encoding="utf-8"))
+
+
+def test_every_check_has_its_texts():
+    assert set(TEXTS) == set(poster.CHECKS)
+    for texts in TEXTS.values():
+        assert {"title", "claim", "experiment", "criterion"} <= set(texts) <= {
+            "title", "claim", "experiment", "criterion", "changes",
+        }  # fmt: skip
+
+
+def test_errors_are_those_of_backpropagation_and_a_wrong_sign_would_show():
+    cosines = error_cosines("rate_nla", depth=3, seed=4)
+    assert len(cosines) == 3 and min(cosines) > 0.9999
+
+
+def test_a_finding_is_drawn_and_written(tmp_path):
+    shop = Workshop(tmp_path, seeds=(1, 2))
+    found = check_errors(shop)
+    assert found.verdict == "reproduced" and found.rows[0].n == 2
+    paths = draw(found.picture, found.title, tmp_path / "picture")
+    assert [path.suffix for path in paths] == [".png", ".svg"] and all(path.stat().st_size > 2000 for path in paths)
+    text = as_markdown([found], {"command": "x"})
+    assert "**Reproduced.**" in text and "figures/errors.png" in text and found.criterion in text
+
+
+def test_bars_have_their_intervals(tmp_path):
+    series = Series("", ["a", "b"], [0.5, 0.7], [0.4, 0.7], [0.6, 0.7])
+    draw(Picture("bars", "", "accuracy", (series,), {"chance": 0.1}), "two bars", tmp_path / "bars")
+    assert (tmp_path / "bars.svg").exists()
+
+
+def test_rows_have_the_interval_of_the_mean():
+    row = Row.of("x", [1.0, 2.0, 3.0], "ms")
+    assert row.mean == 2.0 and row.low == pytest.approx(2 - 4.302652729911275 / np.sqrt(3)) and row.n == 3
+    assert Row.of("x", [1.0]).text() == "1"
+    assert isinstance(finding("lag", "reproduced", "", [row], frequency=1, depth=1, width=1, step=1, n=1), Finding)
+
+
+def test_runs_are_kept_and_taken_again(tmp_path):
+    said: list[str] = []
+    shop = Workshop(tmp_path, seeds=(1, 2), scale=0.1, tell=lambda what, part: said.append(what))
+    first = shop.learn("xor", "xor", 3000)
+    assert first.iterations == 300 and set(said) == {"xor"}
+    said.clear()
+    again = shop.learn("xor", "xor", 3000)
+    assert not said and np.array_equal(accuracies(first), accuracies(again))
+    with pytest.raises(RunFolderError, match="other settings"):
+        shop.learn("xor", "xor", 3000, overrides={"eta": "0.01"})
+    (tmp_path / "runs" / "xor" / "status.json").write_text(json.dumps({"status": "interrupted"}))
+    assert shop.learn("xor", "xor", 3000).status == "finished" and said
+
+
+def test_a_model_is_made_from_another_and_must_still_fit(tmp_path):
+    shop = Workshop(tmp_path, seeds=(1, 2))
+    path = shop.model("mine", "rate_nla", {'g = "50"': 'g = "20"'})
+    assert 'name = "mine"' in Path(path).read_text() and 'g = "20"' in Path(path).read_text()
+    with pytest.raises(ConfigError, match="must be written anew"):
+        shop.model("mine", "rate_nla", {"no such line": ""})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["reproduce", "postr"], "'poster'"),
+        (["reproduce", "poster", "--only", "delay"], "'delays'"),
+        (["reproduce", "poster", "--seeds", "1", "--only", "errors"], "at least 2"),
+    ],
+)
+def test_mistakes_are_told(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert execute(arguments) == 2
+    assert said in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_writes_its_findings(capsys, tmp_path):
+    out = tmp_path / "out"
+    assert execute(["reproduce", "poster", "--quick", "--only", "errors", "--out", str(out), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["findings"][0]["verdict"] == "reproduced"
+    assert {"findings.json", "findings.md"} <= {path.name for path in out.iterdir()}
+    assert (out / "figures" / "errors.png").exists()
