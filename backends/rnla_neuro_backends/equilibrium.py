@@ -17,7 +17,7 @@ from rnla_neuro.errors import ConfigError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.network import GainBound, NetworkSpec
 from rnla_neuro.seeding import streams
-from rnla_neuro.simulation import FloatArray, IntArray, Simulation
+from rnla_neuro.simulation import FloatArray, IntArray, Label, Simulation
 from rnla_neuro_backends.common.exploration import make_exploration
 from rnla_neuro_backends.common.readout import (
     WATCH_EVERY,
@@ -26,6 +26,7 @@ from rnla_neuro_backends.common.readout import (
     StrongNudgingWarning,
     check_shapes,
 )
+from rnla_neuro_backends.common.told import Told
 from rnla_neuro_backends.moving_equilibrium.columns import Columns, input_coefficients, plan
 from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler, no_compiler
 from rnla_neuro_backends.moving_equilibrium.core import (
@@ -88,8 +89,10 @@ class EquilibriumSimulation(Simulation):
             target[...] = drawn
         self._core.state.modulators[...] = initial_modulators(form, self.sizes[-1])
         rngs = [streams(seed).exploration for seed in network.seeds]
-        self._exploration = make_exploration(network.model.exploration, form, rngs, network.sizes[-1])
-        self._plans: dict[tuple[bool, int, int, bool, float], tuple[Columns, FloatArray]] = {}
+        told = Told(self.n_agents, network.sizes[-1], network.model) if form.taught else None
+        explores = told or make_exploration(network.model.exploration, form, rngs, network.sizes[-1])
+        self._told, self._exploration = told, explores
+        self._plans: dict[tuple[bool, int, int, bool, float, bool], tuple[Columns, FloatArray]] = {}
         self.decisions = 0
         self._last_input: FloatArray = np.zeros((self.n_agents, 1, network.sizes[0]))  # its samples
         self._start = start
@@ -98,29 +101,31 @@ class EquilibriumSimulation(Simulation):
         self._gain.accept(self._core.state.weights)
 
     # ---- trials -------------------------------------------------------------------------------------
-    def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
+    def decide(self, observation: FloatArray, events: EventBatch, label: Label = None) -> IntArray:
         """Run one trial up to its decision; see `Simulation.decide`.
 
         Args:
             observation: Held input, shape (A, n_in), or S samples of a signal over the trial, linearly
                 interpolated, shape (A, S, n_in).
             events: Events up to the decision.
-            label: Ignored: the network learns from reward.
+            label: The right actions or targets, for a model that is told a target (`Told.show`).
         """
-        return self._run(observation, events, record=False)[0]
+        return self._run(observation, events, label, record=False)[0]
 
-    def decide_recorded(self, observation: FloatArray, events: EventBatch) -> tuple[IntArray, Recording]:
+    def decide_recorded(
+        self, observation: FloatArray, events: EventBatch, label: Label = None
+    ) -> tuple[IntArray, Recording]:
         """Run one trial as `decide` does, solving and returning every step.
 
         Noise that is a process in time is drawn at every step then, not only while the gate is open: the trial
         is another realisation of the same process. With held noise the decision is that of `decide`.
         """
-        action, recording = self._run(observation, events, record=True)
+        action, recording = self._run(observation, events, label, record=True)
         assert recording is not None
         return action, recording
 
     def _run(
-        self, observation: FloatArray, events: EventBatch, record: bool
+        self, observation: FloatArray, events: EventBatch, label: Label, record: bool
     ) -> tuple[IntArray, Recording | None]:
         signal = observation[:, None, :] if observation.ndim == 2 else observation
         expected = (self.n_agents, self.sizes[0])
@@ -129,6 +134,8 @@ class EquilibriumSimulation(Simulation):
                 f"observation of shape {observation.shape}: expected {expected}, or with samples in time "
                 f"({expected[0]}, S, {expected[1]})"
             )
+        if self._told is not None:
+            self._told.show(label)
         from_rest = self.decisions == 0 and self._start == "rest"
         rest = from_rest or bool(self._core.state.mismatch.any())
         columns, coefficients = self._plan(signal.shape[1], record or rest)
@@ -160,7 +167,7 @@ class EquilibriumSimulation(Simulation):
         self, time: FloatArray, solved: npt.NDArray[np.bool_], noise: FloatArray, values: dict[str, FloatArray]
     ) -> Recording:
         """Keep what was solved: the network may have idled before the trial."""
-        noise = noise[:, solved]
+        noise = noise[:, solved] if self._told is None else np.zeros_like(noise[:, solved])
         u, ebar, drive = (values[name][:, solved] for name in ("u", "ebar", "drive"))
         rate = self._readout.rates(u, drive, noise)
         return Recording(time[solved], u, ebar, drive, rate, noise)
@@ -181,10 +188,11 @@ class EquilibriumSimulation(Simulation):
         start = self.next_decision - self.decision_time
         gap = start - self._clock if self._waited else 0.0
         before = self._last_input.shape[1]
-        key = (self._waited, samples, before, full, gap)
+        sampled = samples > 1 or (self._told is not None and self._told.samples > 1)
+        key = (self._waited, samples, before, full, gap, sampled)
         if key not in self._plans:
             trial, form = self.network.model.trial, self.network.form
-            columns = plan(trial, form, first=self._waited, sampled=samples > 1, full=full, gap=gap)
+            columns = plan(trial, form, first=self._waited, sampled=sampled, full=full, gap=gap)
             coefficients = np.ascontiguousarray(input_coefficients(columns, trial, samples, before))
             if not self._readout.linear_input() and (coefficients % 1.0).any():
                 raise ConfigError(
@@ -207,7 +215,8 @@ class EquilibriumSimulation(Simulation):
             error = np.einsum("aij,ai->aj", w[:, :, :-1], errors[0])
             errors.insert(0, self._readout.rate(np.zeros_like(error))[1] * error)
         equilibrium = [d + e for d, e in zip(drives, errors, strict=True)]
-        equilibrium[-1] = equilibrium[-1] + noise
+        if self._told is None:
+            equilibrium[-1] = equilibrium[-1] + noise
         self._core.state.mismatch[...] = -np.concatenate(equilibrium, axis=1)
 
     def finish(self, events: EventBatch) -> None:

@@ -11,7 +11,7 @@ from rnla_neuro.errors import ConfigError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.learners.common import GradientLearner, LearnerOptions
 from rnla_neuro.learners.settings import require_positive
-from rnla_neuro.simulation import FloatArray, IntArray
+from rnla_neuro.simulation import FloatArray, IntArray, Label
 from rnla_neuro.spec.numeric import softmax
 
 
@@ -54,7 +54,7 @@ class Backprop(GradientLearner):
         super().__init__(weights, options or LearnerOptions())
         self.settings = settings or BackpropSettings()
 
-    def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
+    def decide(self, observation: FloatArray, events: EventBatch, label: Label = None) -> IntArray:
         """Return the greedy actions, (A,), for inputs (A, n_in), then learn the labels, (A,).
 
         Raises:
@@ -65,11 +65,16 @@ class Backprop(GradientLearner):
                 "learner 'backprop' needs the right action of every trial, and this task has no right "
                 "answers; choose r-nla, node-perturbation or reinforce"
             )
+        if label.ndim != 1 or label.dtype.kind not in "iu":
+            raise ConfigError(
+                "learner 'backprop' learns right actions, whole numbers (A,), and this task gives targets of shape "
+                f"{label.shape}; learner 'supervised' takes them"
+            )
         if label.min() < 0 or label.max() >= self.sizes[-1]:
             raise ConfigError(f"label {label} is not an action; allowed: 0 to {self.sizes[-1] - 1}")
         self.receive(events)
         drive = self.network.forward(observation)
-        error = self.one_hot_minus(label, softmax(drive))
+        error = self.one_hot_minus(label.astype(np.int64), softmax(drive))
         self.network.backward(error)
         eta = self.settings.eta / (1 + self.decisions / self.settings.eta_half)
         scale = np.full(self.n_agents, eta, dtype=drive.dtype)

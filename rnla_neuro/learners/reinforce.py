@@ -15,7 +15,7 @@ from rnla_neuro.events import EventBatch
 from rnla_neuro.learners.common import GradientLearner, LearnerOptions
 from rnla_neuro.learners.settings import require_not_negative, require_one_of, require_positive
 from rnla_neuro.noise import NoiseBlocks
-from rnla_neuro.simulation import FloatArray, IntArray
+from rnla_neuro.simulation import FloatArray, IntArray, Label
 from rnla_neuro.spec.numeric import softmax
 
 # Digits 64-40-10, 50,000 trials, chosen on the validation split like the defaults below: for each reference
@@ -133,7 +133,7 @@ class Reinforce(GradientLearner):
         start = 1 / self.sizes[-1] if self.settings.R_mean is None else self.settings.R_mean
         self.R_mean = np.full(self.n_agents, start, dtype=options.precision)
 
-    def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
+    def decide(self, observation: FloatArray, events: EventBatch, label: Label = None) -> IntArray:
         """Learn from `events`, then return the explored actions, (A,), for inputs (A, n_in)."""
         self.receive(events)
         slot = self.decisions % self._slots

@@ -42,7 +42,7 @@ class Player:
         action, name = network.layers[-1], network.process
         self._noise = None if name is None else action.variables[name].get_value()
         held = network.model.exploration.law != "ornstein-uhlenbeck"
-        self._jumps = held and name == network.model.roles.get("noise")
+        self._jumps = held and name in ("target", network.model.roles.get("noise"))
         self._block: Block | None = None
         self._agent = self._step = 0
         self._events: dict[int, list[tuple[int, float]]] = {}

@@ -20,9 +20,10 @@ from rnla_neuro.errors import BackendError
 from rnla_neuro.spec.equations import Equation, split_equations
 from rnla_neuro.spec.expressions import identifiers, parse, split_call
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
+from rnla_neuro.spec.populations import Population, Projection
 from rnla_neuro.spec.proof import Scope, derivative, symbol
 
-#: A summed variable or a reduction: layer (0 is the input) and name.
+#: A summed variable or a reduction: number of the population (0 is the input) and name.
 Node = tuple[int, str]
 #: exp of this is finite, also when summed over a layer; beyond it a softmax is 0 to the precision at hand.
 _LARGEST_EXPONENT, _LARGEST_EXPONENT_FLOAT32 = 600, 80
@@ -39,6 +40,8 @@ class NeuronStrings:
         process: The variable that the exploration law sets, if this layer explores.
         tau: Time constant of the voltage, as an expression of parameters; None where voltages do not follow
             a jump at once.
+        draws: Whether it uses ``chance``.
+        timed: Whether it uses ``t_trial``.
     """
 
     equations: str
@@ -46,6 +49,8 @@ class NeuronStrings:
     past: tuple[str, ...]
     process: str | None
     tau: str | None
+    draws: bool = False
+    timed: bool = False
 
 
 class _Printer(StrPrinter):  # type: ignore[misc]
@@ -105,23 +110,27 @@ def to_string(expr: sp.Expr) -> str:
 def lines(text: str, where: str, ode_flag: str = "") -> list[str]:
     """The file's equations, one a line (the file may continue a line inside brackets)."""
     equations = split_equations(text, where).values()
-    return [f"{eq.left} = {eq.text} : {eq.unit}{ode_flag * eq.is_ode}" for eq in equations]
+    pause = " (unless refractory)"
+    return [f"{eq.left} = {eq.text} : {eq.unit}{ode_flag * eq.is_ode}{pause * eq.pauses}" for eq in equations]
 
 
 class _Neuron:
     """Collects the lines of one neuron type."""
 
-    def __init__(self, model: ModelSpec, kind: str, received: Iterable[str], fed_back: Iterable[str]):
+    def __init__(
+        self, model: ModelSpec, kind: str, size: int, received: Mapping[str, Sequence[str]], fed_back: Iterable[str]
+    ):
+        self.size = size
         self.model, self.kind, self.roles = model, kind, model.roles
         self.file = model.path.name
         self.where = f"{self.file}: [neuron.{kind}] equations"
-        self.spec: NeuronSpec = getattr(model, kind)
+        self.spec: NeuronSpec = model.neurons[kind]
         self.own: dict[str, Equation] = split_equations(self.spec.equations, self.where)
         self.lines = lines(self.spec.equations, self.where)
         self.uses = {eq.name: self.names(eq.text) for eq in self.own.values() if not eq.is_ode}
-        for name in received:
-            self.define(name, f"{name}_weights + {name}_bias")
-            self.lines += [f"{name}_weights : 1", f"{name}_bias : 1"]
+        for name, parts in received.items():
+            self.define(name, " + ".join(parts) or "0")
+            self.lines += [f"{part} : 1" for part in parts]
         self.lines += [f"{name} : 1" for name in fed_back]
 
     def names(self, text: str) -> frozenset[str]:
@@ -144,12 +153,16 @@ class _Neuron:
             kind, argument = reduction(text, self.where)
             self.define(f"rnla_{name}_of", argument)
             self.lines += [f"rnla_{name}_sum : 1"] + [f"rnla_{name}_rank : 1"] * (kind == "max")
-            formula = {"softmax": "1/{}", "mean": "{}/n", "sum": "1*{}", "max": "1*{}"}[kind]
+            count = "n" if self.kind == "action" else str(self.size)
+            formula = {"softmax": "1/{}", "mean": f"{{}}/{count}", "sum": "1*{}", "max": "1*{}"}[kind]
             self.define(name, formula.format(f"rnla_{name}_sum"))
 
     def process(self) -> str | None:
-        """Declare what the exploration law sets: the noise in the voltage, or the file's own current."""
+        """Declare what is set from outside: the target, the noise in the voltage, or the file's own current."""
         noise = self.roles.get("noise")
+        if self.kind == "action" and self.model.takes_target:
+            self.lines.append("target : 1")
+            return "target"
         if self.kind != "action" or noise is None:
             return None
         name = "noise" if noise in self.own else noise
@@ -191,8 +204,18 @@ class _Neuron:
         else:
             self.define("rnla_decision", call[1][0])
 
+    def supplied(self) -> tuple[bool, bool]:
+        """Declare what the engine sets at every step: ``chance`` and ``t_trial``, where they are used."""
+        spec = self.spec
+        words = set(_words(" ".join((spec.threshold or "", *spec.group.values()))))
+        words |= {word for text in (spec.equations, spec.reset) for line in text.splitlines() for word in _words(line)}
+        draws, timed = "chance" in words, "t_trial" in words
+        self.lines += ["chance : 1"] * draws + ["t_trial : second (linked)"] * timed
+        return draws, timed
+
     def result(self, at_once: bool) -> NeuronStrings:
         tau, process = None, None
+        draws, timed = self.supplied()
         if self.kind == "input":
             self.lines.append("x : 1")
             past = self.past()
@@ -203,7 +226,7 @@ class _Neuron:
             tau = self.equilibrium(process, past) if at_once else None
         if self.kind == "action":
             self.decision()
-        return NeuronStrings("\n".join(self.lines), self.uses, past, process, tau)
+        return NeuronStrings("\n".join(self.lines), self.uses, past, process, tau, draws, timed)
 
 
 def reduction(text: str, where: str) -> tuple[str, str]:
@@ -213,33 +236,52 @@ def reduction(text: str, where: str) -> tuple[str, str]:
     return call[0], call[1][0]
 
 
-def neuron_strings(model: ModelSpec, kind: str, at_once: bool) -> NeuronStrings:
-    """Complete the equations of a neuron type.
+def neuron_strings(
+    model: ModelSpec, chain: Sequence[Population], links: Sequence[Projection], number: int, at_once: bool
+) -> NeuronStrings:
+    """Complete the equations of the neurons of a population.
 
     Args:
         model: The model.
-        kind: ``input``, ``hidden`` or ``action``.
+        chain: All populations.
+        links: All projections.
+        number: Which population.
         at_once: The model is proven prospective, so that its voltages follow a jump at once.
     """
-    received = [] if kind == "input" else sums(model, "post")
-    return _Neuron(model, kind, received, sums(model, "pre") if kind == "hidden" else []).result(at_once)
+    kind = chain[number].kind
+    received: dict[str, list[str]] = {}
+    for k, link in enumerate(links):
+        if chain[link.post].kind == kind:  # one of the same kind may get what this one does not
+            for name in link.sums:
+                received.setdefault(name, [])
+                if link.post == number:
+                    received[name] += parts_of(links, k, name)
+    fed_back = sums(model, "pre") if kind == "hidden" else []
+    return _Neuron(model, kind, chain[number].size, received, fed_back).result(at_once)
+
+
+def parts_of(links: Sequence[Projection], number: int, name: str) -> list[str]:
+    """Names of the variables into which a projection sums, one for the weights and one for the bias unit's."""
+    link = links[number]
+    prefix = f"{name}_" if link.section.startswith("synapse") else f"rnla_{name}_{link.name}_"
+    return [f"{prefix}weights", *([f"{prefix}bias"] if link.bias else [])]
 
 
 def sums(model: ModelSpec, side: str) -> list[str]:
-    """Names of the summed variables on the ``post`` or ``pre`` side."""
+    """Names of the summed variables of the chain on the ``post`` or ``pre`` side."""
     return [name.removesuffix(f"_{side}") for name in model.sums if name.endswith(f"_{side}")]
 
 
-def summand(model: ModelSpec, spec: SynapseSpec, name: str, tau: str | None) -> str:
-    """What one synapse adds to a sum.
+def summand(model: ModelSpec, spec: SynapseSpec, name: str, text: str, tau: str | None) -> str:
+    """What one synapse adds to a sum, whose text in the file is `text`.
 
     Where the weight of a prospective model has an ODE, the input current also gets the term
     tau (dw/dt) rbar, so that the voltage follows the weight at once (SCIENCE 1, the moving equilibrium for
     plastic weights).
     """
-    text, roles = model.sums[name], model.roles
+    roles = model.roles
     change = split_equations(spec.equations, f"{model.path.name}: [synapse]").get(roles["weight"])
-    if tau is not None and change is not None and change.is_ode and name == f"{roles['current']}_post":
+    if tau is not None and change is not None and change.is_ode and name == roles["current"]:
         return f"{text} + ({tau})*({change.text})*{roles['rate']}_pre"
     return text
 
@@ -287,26 +329,33 @@ def reduction_sums(name: str, kind: str, single: bool = False) -> dict[str, str]
     return {total: f"{x}_pre"}
 
 
-def update_order(model: ModelSpec, layers: Sequence[NeuronStrings]) -> tuple[list[Node], set[Node]]:
+def update_order(
+    model: ModelSpec, chain: Sequence[Population], links: Sequence[Projection], strings: Sequence[NeuronStrings]
+) -> tuple[list[Node], set[Node]]:
     """Order all sums so that each is formed after those it needs: no latency from layer to layer.
 
+    Args:
+        model: The model.
+        chain: All populations.
+        links: All projections.
+        strings: The equations of each population.
+
     Returns:
-        The order, and those that wait for the noise and the input of the next step (the input current and
-        what depends on it); all others are functions of the voltages.
+        The order, and those that wait for the noise and the input of the next step (input currents of what is sent
+        before it has settled, and what depends on them); all others are functions of the present state.
 
     Raises:
         BackendError: Some sums need each other.
     """
-    last = len(layers) - 1
     needs: dict[Node, list[Node]] = {}
-    for level in range(1, last + 1):
-        for name in sums(model, "post"):
-            needs[level, name] = _ends(model.sums[f"{name}_post"], level - 1, level)
-    for level in range(1, last):
-        for name in sums(model, "pre"):
-            needs[level, name] = _ends(model.sums[f"{name}_pre"], level, level + 1)
-    for name in model.action.group:
-        needs[last, name] = [(last, f"rnla_{name}_of")]
+    for link in links:
+        for name, text in link.sums.items():
+            needs.setdefault((link.post, name), []).extend(_ends(text, link.pre, link.post))
+        for name, text in link.feedback.items():
+            needs.setdefault((link.pre, name), []).extend(_ends(text, link.pre, link.post))
+    for number, population in enumerate(chain):
+        for name in population.spec.group:
+            needs[number, name] = [(number, f"rnla_{name}_of")]
 
     def expand(node: Node, seen: set[Node]) -> set[Node]:
         if node in needs:
@@ -315,7 +364,17 @@ def update_order(model: ModelSpec, layers: Sequence[NeuronStrings]) -> tuple[lis
             return set()
         seen.add(node)
         level, name = node
-        return set().union(*(expand((level, used), seen) for used in layers[level].uses.get(name, ())))
+        return set().union(*(expand((level, used), seen) for used in strings[level].uses.get(name, ())))
+
+    def waits(node: Node, seen: set[Node]) -> bool:
+        """Whether something is a function of what is not there yet: a difference to the step before, moving noise."""
+        level, name = node
+        if name.endswith("_prev") or (name == strings[level].process and not _held(model, name)):
+            return True
+        if node in seen or node in needs:
+            return False
+        seen.add(node)
+        return any(waits((level, used), seen) for used in strings[level].uses.get(name, ()))
 
     graph = {node: set().union(*(expand(end, set()) for end in ends)) for node, ends in needs.items()}
     try:
@@ -328,9 +387,16 @@ def update_order(model: ModelSpec, layers: Sequence[NeuronStrings]) -> tuple[lis
         ) from None
     late: set[Node] = set()
     for node in order:
-        if node[1] == model.roles["current"] or graph[node] & late:
+        current = node[1] == model.roles["current"] and any(waits(end, set()) for end in needs[node])
+        if current or graph[node] & late:
             late.add(node)
     return order, late
+
+
+def _held(model: ModelSpec, process: str) -> bool:
+    """Whether what is set from outside jumps at the start of a step, and not where moving noise does."""
+    law = model.exploration.law
+    return law != "ornstein-uhlenbeck" and process in ("target", model.roles.get("noise"))
 
 
 def _ends(text: str, pre: int, post: int) -> list[Node]:

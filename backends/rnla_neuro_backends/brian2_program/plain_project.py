@@ -138,7 +138,7 @@ class _Project:
         kernel, parts = self.kernel, self.parts
         model, layers = kernel.network.model, parts.groups[1:]
         noise = None if parts.process is None else layers[-1].variables[parts.process]
-        held = model.exploration.law != "ornstein-uhlenbeck" and parts.process == model.roles.get("noise")
+        held = model.exploration.law != "ornstein-uhlenbeck" and parts.process in ("target", model.roles.get("noise"))
         arrays = [{"name": a.name, "size": a.size, "ctype": self._ctype(a)} for a in kernel.arrays]
         learning = [group.state_updater for group in (*parts.synapses, *parts.bias_synapses)]
         wanted = {"decision": "rnla_decided"} | {f"at_{name}": f"rnla_at_{name}" for name in kernel.policy_names}

@@ -120,7 +120,8 @@ class ModelWriter(ABC):
             if group.name in needed:
                 needed |= {s.name for s in self._in_rates(group.argument).free_symbols}
         lines: list[str] = []
-        names = {"u": "u[i]", "drive": "drive[i]", "noise_bar": "noise_bar[i]"}
+        # where a model is told a target, it is in the place of the noise: see `EquilibriumForm.taught`
+        names = {"u": "u[i]", "drive": "drive[i]", "noise_bar": "noise_bar[i]", "target": "noise_bar[i]"}
         for k, group in enumerate(g for g in self.form.groups if g.name in needed):
             argument = self.voltage_code(self._in_rates(group.argument), **names)
             lines += self.reduction(group, k, argument)

@@ -15,7 +15,8 @@ from rnla_neuro.spec.model import ModelSpec
 #: How exploration reaches the voltage. ``jump``: noise_bar is held for a trial, and voltages jump with it.
 #: ``process``: noise_bar is a process in time, its current noise_bar + tau*(its change over the step)/dt.
 #: ``current``: the file low-passes the current into noise_bar. ``none``: there is none.
-NoiseKind = Literal["none", "jump", "process", "current"]
+#: ``target``: there is none, and noise_bar holds the target, which the error reads and which is no part of the voltage.
+NoiseKind = Literal["none", "jump", "process", "current", "target"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def _refuse_moving_errors(form: EquilibriumForm, model: ModelSpec) -> None:
 
 def noise_kind(form: EquilibriumForm) -> NoiseKind:
     """Return how a model's exploration reaches the voltage."""
+    if form.taught:
+        return "target"
     if form.noise == "none":
         return "none"
     if form.noise_lowpass:

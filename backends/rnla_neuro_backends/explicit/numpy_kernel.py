@@ -125,7 +125,7 @@ class NumpyEngine(Engine):
     def _jump(self, block: Block, k: int, noise: Real | None, events: list[tuple[int, int, float]]) -> bool:
         """Let happen what happens at the start of a step; returns whether the present is formed for all agents."""
         f, start = self._f, block.start if k == 0 else "continue"
-        held = noise if self._form.noise == "jump" else None
+        held = noise if self._form.noise in ("jump", "target") else None
         coefficients = block.coefficients[k] if noise is not None else None
         x = self._shown(block, k) if coefficients is not None else None
         everybody = start != "continue" or x is not None
@@ -248,7 +248,7 @@ class NumpyEngine(Engine):
     def _explore(self, row: Real) -> Real | None:
         """Move noise that is a process in time or a current, and return its current into the action layer."""
         f, kind = self._f, self._form.noise
-        if kind == "none":
+        if kind in ("none", "target"):
             return None
         if kind == "jump":
             return f.noise[0]
@@ -274,7 +274,7 @@ class NumpyEngine(Engine):
                 f.w[p] += self._dtype.type(self._dt) * np.einsum("at,atij->aij", gains[p], traces.flush())
         n = float(self.sizes[-1])
         for p in np.flatnonzero(learns).tolist():
-            noise = f.noise[0] if p == len(f.u) - 1 else 0.0
+            noise = f.noise[0] if p == len(f.u) - 1 and self._form.noise != "target" else 0.0
             u, drive, ebar = f.u[p], f.drive[p], f.ebar[p]
             pre = f.rate[p] if p == 0 else f.rate[p].copy()
             self._traces[p].push((u, drive, ebar, noise, u - drive - ebar - noise, n), pre, is_open)

@@ -17,6 +17,7 @@ class Relations:
 
     def __init__(self, form: EquilibriumForm) -> None:
         self._hidden, self._action = rate_and_slope(form), ActionLayer(form)
+        self._explores = not form.taught  # else the noise holds the target, which is no part of the voltage
 
     def present(self, f: Fields) -> None:
         """Form rates, drives, nudging, errors from layer to layer; the drive of the first layer is there."""
@@ -39,7 +40,8 @@ class Relations:
         """Form the present; return what the voltages are off from where their equations pull them."""
         self.present(f)
         off = [u - d - e for u, d, e in zip(f.u, f.drive, f.ebar, strict=True)]
-        off[-1] = off[-1] - f.noise[0]
+        if self._explores:
+            off[-1] = off[-1] - f.noise[0]
         return off
 
     def land(self, f: Fields, mismatch: Sequence[Real], block: Block) -> IntArray:
@@ -63,7 +65,7 @@ class Relations:
                 if k > 0:
                     f.drive[k][...] = product(f.w[k], f.rate[k])
                 new = f.drive[k] + f.ebar[k] + mismatch[k]
-                if k == last:
+                if k == last and self._explores:
                     new += f.noise[0]
                 change = np.maximum(change, np.abs(new - f.u[k]).max(axis=1))
                 scale = np.maximum(scale, np.abs(new).max(axis=1))

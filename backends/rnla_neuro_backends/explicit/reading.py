@@ -17,6 +17,7 @@ from rnla_neuro.spec.numeric import compile_expression, softmax
 from rnla_neuro.spec.proof import number, symbol
 from rnla_neuro_backends.common.exploration import Exploration, exploration_of, make_exploration
 from rnla_neuro_backends.common.readout import WATCH_EVERY, GainWatch, Readout, Weights
+from rnla_neuro_backends.common.told import Told
 from rnla_neuro_backends.explicit.engine import Engine
 from rnla_neuro_backends.explicit.growth import Stepped, refuse_growing
 from rnla_neuro_backends.explicit.names import decaying_names, modulator_names, trace_names
@@ -38,6 +39,8 @@ def _constants(network: NetworkSpec) -> dict[str, float]:
 def exploration_for(network: NetworkSpec) -> Exploration:
     """Return the exploration of a network's agents, for engines that integrate; any model has one."""
     spec, n_out = network.model.exploration, network.sizes[-1]
+    if network.model.takes_target:
+        return Told(len(network.seeds), n_out, network.model)
     rngs = [streams(seed).exploration for seed in network.seeds]
     try:
         return make_exploration(spec, network.form, rngs, n_out, current=True)

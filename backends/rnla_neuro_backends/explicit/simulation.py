@@ -10,8 +10,9 @@ import numpy.typing as npt
 from rnla_neuro.errors import BackendError, ConfigError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.network import NetworkSpec
-from rnla_neuro.simulation import FloatArray, IntArray, Simulation
+from rnla_neuro.simulation import FloatArray, IntArray, Label, Simulation
 from rnla_neuro_backends.common.readout import check_shapes
+from rnla_neuro_backends.common.told import told_by
 from rnla_neuro_backends.explicit.block import Course, Planner, make_block, split
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, Start
 from rnla_neuro_backends.explicit.names import decaying_names
@@ -53,6 +54,7 @@ class ExplicitSimulation(Simulation):
         self._shapes = [(b, a + 1) for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
         self._reading = reading_of(network, engine)
         self._exploration = self._reading.exploration
+        self._told = told_by(self._exploration)
         weights = network.initial_weights()
         self._reading.accept(weights)
         state = {"w": self._flat(weights)}
@@ -62,26 +64,42 @@ class ExplicitSimulation(Simulation):
         self._write(state)
 
     # ---- trials -------------------------------------------------------------------------------------
-    def decide(self, observation: FloatArray, events: EventBatch, label: IntArray | None = None) -> IntArray:
+    def decide(self, observation: FloatArray, events: EventBatch, label: Label = None) -> IntArray:
         """Run one trial up to its decision; see `Simulation.decide`.
 
         Args:
             observation: Held input, shape (A, n_in).
             events: Events up to the decision.
-            label: Ignored: the network learns from reward.
+            label: The right actions or targets, for a model that is told a target (`Told.show`).
         """
+        self._tell(label)
         return np.argmax(self._trial(observation, events, record=False)[1].decision, axis=1)
 
-    def decide_recorded(self, observation: FloatArray, events: EventBatch) -> tuple[IntArray, Recording]:
+    def decide_recorded(
+        self, observation: FloatArray, events: EventBatch, label: Label = None
+    ) -> tuple[IntArray, Recording]:
         """Run one trial as `decide` does, and return every step since the last decision."""
+        self._tell(label)
         waited, clock = self._waited, self._clock
         course, result = self._trial(observation, events, record=True)
         first = course.switch if waited else 0  # the network may have idled before the trial
         time = clock + np.arange(course.n_steps, dtype=np.float64)[first:] * self._planner.dt
         seen = {name: values[:, first:] for name, values in result.recording.items()}
         u, ebar, drive, noise = (seen[name] for name in ("u", "ebar", "drive", "noise"))
+        if self._told is not None:  # the engine has the target in its place
+            noise = np.zeros_like(noise)
         recording = Recording(time, u, ebar, drive, self._reading.rates(seen), noise)
         return np.argmax(result.decision, axis=1), recording
+
+    def _tell(self, label: Label) -> None:
+        if self._told is None:
+            return
+        self._told.show(label)
+        if self._told.samples > 1:
+            raise BackendError(
+                f"backend {self._backend!r} takes a target that is held for a trial, not one that is sampled in time: "
+                "the backend 'equilibrium' runs sampled targets"
+            )
 
     def _trial(self, observation: FloatArray, events: EventBatch, record: bool) -> tuple[Course, BlockResult]:
         x = self._input(observation)

@@ -98,6 +98,7 @@ def generate(form: EquilibriumForm, precision: str) -> CoreSource:
         ],
         modulate=writer.modulate(),
         lowpass=form.decision.tau is not None,
+        taught=form.taught,
         **{
             f"gated_{name}": ", ".join(str(s.gated).lower() for s in traces.sources) for name, traces in pairs
         },

@@ -97,9 +97,9 @@ def input_coefficients(
     weights = np.zeros((len(columns), before + samples))
     for c, t in enumerate(columns.time):
         if t < 0:
-            _interpolate(weights[c, :before], 1.0 + t / trial.duration)
+            weights[c, :before] = interpolation(before, 1.0 + t / trial.duration)
             continue
-        _interpolate(weights[c, before:], t / trial.duration)
+        weights[c, before:] = interpolation(samples, t / trial.duration)
         if t < trial.ramp:
             mix = 0.5 * (1.0 - np.cos(np.pi * t / trial.ramp))
             weights[c] *= mix
@@ -108,10 +108,12 @@ def input_coefficients(
     return weights if weights[:, :before].any() else weights[:, before:]
 
 
-def _interpolate(weights: npt.NDArray[np.float64], phase: float) -> None:
-    """Write the weights of a signal's samples at a phase of its trial, from 0 to 1."""
-    last = len(weights) - 1
+def interpolation(samples: int, phase: float) -> npt.NDArray[np.float64]:
+    """Return the weights of a signal's samples at a phase of its trial, from 0 to 1; shape (samples,)."""
+    weights = np.zeros(samples)
+    last = samples - 1
     place = min(max(phase, 0.0), 1.0) * last
     left = min(int(place), max(last - 1, 0))
     weights[min(left + 1, last)] += place - left
     weights[left] += 1.0 - (place - left)
+    return weights

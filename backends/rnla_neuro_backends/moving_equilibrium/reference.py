@@ -233,12 +233,13 @@ class _AgentCall:
     def _sweep(self, s: _Solved) -> None:
         settings, w = self.settings, self.weights
         last, residual, worst = len(settings.sizes) - 1, 0.0, last_layer(settings)
+        taught = settings.form.taught  # then the noise holds the target, which is no part of the voltage
         slope: list[FloatArray] = [np.zeros(0)] * (last + 1)
         for sweep in range(1, settings.max_sweeps + 1):
             for k in range(1, last + 1):
                 if k > 1 or sweep == 1:
                     s.drive[k] = w[k - 1][:, :-1] @ s.rate[k - 1] + w[k - 1][:, -1:]
-                s.u[k] = s.drive[k] + s.ebar[k] + s.mismatch[k] + (s.noise if k == last else 0)
+                s.u[k] = s.drive[k] + s.ebar[k] + s.mismatch[k] + (s.noise if k == last and not taught else 0)
                 if k < last:
                     s.rate[k], slope[k] = self.core._rate(s.u[k])
             fresh = {last: self.core._action.nudging(s.u[last].T, s.drive[last].T, s.noise.T).T}
