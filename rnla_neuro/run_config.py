@@ -32,7 +32,7 @@ class RunConfig:
     Attributes:
         task: Name of the task, environment id, or path of a table.
         model: Name or path of the model.
-        learner: ``r-nla``, ``node-perturbation``, ``reinforce`` or ``backprop``.
+        learner: ``r-nla``, ``node-perturbation``, ``supervised``, ``reinforce`` or ``backprop``.
         backend: Which engine ran it.
         seeds: One an agent.
         iterations: Decisions asked for, an agent.
@@ -72,6 +72,16 @@ class RunConfig:
         """
         canonical = json.dumps([plain(asdict(self)), dict(versions)], sort_keys=True, default=str)
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def key_without_seeds(config: RunConfig, versions: Mapping[str, str]) -> str:
+    """Return a hash as `RunConfig.sha256` makes it, for all seeds alike: an agent does not depend on its neighbours.
+
+    It is the same for a configuration and for what was read back from its folder.
+    """
+    settings = _without_none(plain(asdict(replace(config, seeds=()))))
+    canonical = json.dumps([settings, dict(versions)], sort_keys=True, default=str)
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def versions_in_use() -> dict[str, str]:

@@ -320,27 +320,27 @@ class Comparison:
                 "update rnla_neuro"
             )
         try:
-            made: Self = _build(cls, about)
+            made: Self = build(cls, about)
         except (TypeError, ValueError, KeyError, AttributeError) as error:
             raise RunFolderError(f"{file} is not a comparison, or incomplete: {error!r}") from error
         return made
 
 
-def _build(kind: Any, value: Any) -> Any:
+def build(kind: Any, value: Any) -> Any:
     """Make a value of an annotated type from what JSON holds."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        return None if value is None else _build(next(one for one in arguments if one is not type(None)), value)
+        return None if value is None else build(next(one for one in arguments if one is not type(None)), value)
     if is_dataclass(kind) and isinstance(kind, type):
         hints = get_type_hints(kind)
         known = {one.name for one in fields(kind)}
-        return kind(**{name: _build(hints[name], item) for name, item in value.items() if name in known})
+        return kind(**{name: build(hints[name], item) for name, item in value.items() if name in known})
     if origin is tuple and arguments[-1] is ...:
-        return tuple(_build(arguments[0], item) for item in value)
+        return tuple(build(arguments[0], item) for item in value)
     if origin is tuple:
-        return tuple(_build(one, item) for one, item in zip(arguments, value, strict=True))
+        return tuple(build(one, item) for one, item in zip(arguments, value, strict=True))
     if origin is Mapping:
-        return {str(name): _build(arguments[1], item) for name, item in value.items()}
+        return {str(name): build(arguments[1], item) for name, item in value.items()}
     if kind in (int, float, str):
         return kind(value)
     return value
