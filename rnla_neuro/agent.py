@@ -43,7 +43,7 @@ class Agent:
         backend: Name of a backend.
         seed: The seed; or give `seeds` for several agents at once.
         seeds: Seeds of several agents.
-        learner: ``r-nla``, ``node-perturbation``, ``reinforce`` or ``backprop``.
+        learner: ``r-nla``, ``node-perturbation``, ``supervised``, ``reinforce`` or ``backprop``.
         hidden: Sizes of the hidden layers; None: the task's.
         reward_delay: ``none``, ``iterations:1``, ``gamma:2,15ms``, ``fixed:20ms``.
         freeze_hidden: Only the action layer learns.

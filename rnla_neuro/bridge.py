@@ -163,6 +163,7 @@ class EnvironmentBridge:
             raw, _reward, _terminated, _truncated, info = self._env.step(nothing)
         if decisions:
             self.observation, self._label = self._encoded(raw), self._read_label(info)
+            self._target = self._read_target(info)
 
     def encode_one(self, observation: Any) -> FloatArray:
         """Return the inputs, shape (1, n_in), for one observation as the environment gives it."""
@@ -173,6 +174,10 @@ class EnvironmentBridge:
     def labels(self) -> IntArray | None:
         """Return the right action of each agent for the present observation, (A,), if the task knows it."""
         return self._label
+
+    def targets(self) -> FloatArray | None:
+        """Return what the action layer ought to do in this trial, (A, S, n_actions), where that varies in time."""
+        return self._target
 
     def step(self, actions: ArrayLike, t: float | None = None) -> StepOutcome:
         """Take one action an agent, and send what it is rewarded with.
@@ -205,6 +210,7 @@ class EnvironmentBridge:
             raise self._failed("step", error) from error
         self.observation = self._encoded(raw)
         self._label = self._read_label(info)
+        self._target = self._read_target(info)
         final = None
         if self._opened.trusted:  # ours: every step is an episode, and ends of its own
             self.episodes += self.n_agents
@@ -268,6 +274,7 @@ class EnvironmentBridge:
             raise self._failed("reset", error) from error
         self.observation = self._encoded(raw)
         self._label = self._read_label(info)
+        self._target = self._read_target(info)
         if MODULATORS in info:
             try:
                 self._channels.send_info(info, 0.0)
@@ -320,6 +327,10 @@ class EnvironmentBridge:
             return None
         values = values.astype(np.int64) - self._start
         return values if ((values >= 0) & (values < self.n_actions)).all() else None
+
+    def _read_target(self, info: Mapping[str, Any]) -> FloatArray | None:
+        """Return the targets of our own tasks that vary in time."""
+        return info.get("target") if self._opened.trusted else None
 
     def _count_episodes(self, rewards: FloatArray, ended: BoolArray) -> FloatArray:
         """Add up rewards, and return the sums of the episodes that ended, NaN where none did."""

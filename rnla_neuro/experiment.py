@@ -274,7 +274,7 @@ def summarise(session: Session, results: Results, episodes: int) -> dict[str, An
     report["synaptic_operations_per_decision"] = summary(operations)
     report["delivery"] = {
         "decisions": simulation.decisions * simulation.n_agents,
-        "events_sent": session.bridge.rewards_sent,
+        "events_sent": session.events_sent,
         "events_delivered": simulation.delivered,
     }
     return report

@@ -13,19 +13,23 @@ from rnla_neuro.bridge import EnvironmentBridge, StepOutcome
 from rnla_neuro.channels import REWARD, parse_delays
 from rnla_neuro.codec import Codec
 from rnla_neuro.errors import ConfigError, unknown
+from rnla_neuro.events import EventBatch
 from rnla_neuro.learners import LEARNERS as BASELINES
 from rnla_neuro.learners import make_learner
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.seeding import streams
-from rnla_neuro.simulation import IntArray, Simulation
+from rnla_neuro.simulation import IntArray, Label, Simulation
 from rnla_neuro.spec.loader import load_model, parse_model
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.perturbation import as_node_perturbation
+from rnla_neuro.spec.supervised import LESSON, as_supervised
 from rnla_neuro.tasks import catalogue
 from rnla_neuro.tasks.catalogue import Task
+from rnla_neuro.teaching import Teaching
 from rnla_neuro.vectorize import EnvironmentLike
 
-LEARNERS: tuple[str, ...] = ("r-nla", "node-perturbation", *sorted(BASELINES, reverse=True))
+SUPERVISED = "supervised"
+LEARNERS: tuple[str, ...] = ("r-nla", "node-perturbation", SUPERVISED, *sorted(BASELINES, reverse=True))
 DEFAULT_MODEL, LATE_MODEL, PERTURBATION_MODEL = "rate_nla", "rate_nla_late", "rate_nla_perturbation"
 ROADS = ("auto", "fused", "plain")
 _CORE_OPTIONS = ("core", "target")  # how backends call what RunRequest calls core
@@ -42,7 +46,8 @@ class RunRequest:
         task: Name in the catalogue, Gymnasium id, or path of a table.
         model: Name or path of a model file. ``auto``: the task's, and `LATE_MODEL` in place of
             `DEFAULT_MODEL` when rewards are late, since one low-pass cannot credit the trial before. With node
-            perturbation it is `PERTURBATION_MODEL`; any other model is turned into node perturbation.
+            perturbation it is `PERTURBATION_MODEL`; any other model is turned into node perturbation. The learner
+            ``supervised`` nudges any model towards the task's targets (`as_supervised`).
         learner: One of `LEARNERS`.
         backend: Name of a backend; the baselines need none and ignore it.
         seeds: One an agent; all learn side by side.
@@ -92,7 +97,12 @@ class RunRequest:
             raise ConfigError(f"checkpoints {self.checkpoints}: numbers of trials of at least 0 are needed")
         if self.road not in ROADS:
             raise ConfigError(unknown("road", self.road, ROADS))
-        parse_delays(self.reward_delay)
+        delays = parse_delays(self.reward_delay)
+        if self.learner == SUPERVISED and delays[REWARD].kind != "none":
+            raise ConfigError(
+                f"reward delay {self.reward_delay!r}: learner 'supervised' learns from targets, which come with their "
+                "input, and not from rewards; allowed is none"
+            )
 
     @property
     def is_baseline(self) -> bool:
@@ -114,9 +124,24 @@ class RunRequest:
         if self.is_baseline:
             overrides = {name: value for name, value in overrides.items() if name in _TRIAL}
         name = self.model_name(task)
+        if self.learner == SUPERVISED:
+            return _taught(name, text, overrides, task.varying)
         model = load_model(name, overrides) if text is None else parse_model(text, Path(name), overrides)
         perturb = self.learner == "node-perturbation" and model.name != PERTURBATION_MODEL
         return as_node_perturbation(model) if perturb else model
+
+
+def _taught(name: str, text: str | None, overrides: dict[str, str], varying: bool) -> ModelSpec:
+    """Load a model and nudge it towards targets; what the rewritten text alone has is set in it."""
+    if text is not None:
+        return as_supervised(parse_model(text, Path(name), overrides), varying)
+    model = load_model(name)
+    if model.takes_target:
+        return load_model(name, overrides)
+    if LESSON in model.parameters or not varying:
+        return as_supervised(load_model(name, overrides), varying)
+    first = as_supervised(load_model(name, {k: v for k, v in overrides.items() if k != LESSON}), varying)
+    return parse_model(first.text, first.path, overrides)
 
 
 class Session:
@@ -128,6 +153,7 @@ class Session:
         network: The network, initial weights included.
         simulation: The simulation of all agents.
         bridge: The environments of all agents.
+        teaching: What comes in place of rewards, for a supervised learner; None for others.
     """
 
     def __init__(
@@ -141,6 +167,8 @@ class Session:
         self.bridge, self.network = connect(request, env, codec, model_text)
         try:
             self.task = self.bridge.task
+            taught = request.learner == SUPERVISED
+            self.teaching = Teaching.of(self.network.model, self.bridge) if taught else None
             self.simulation = _simulate(request, self.network, tuple(self.network.model.neuromodulators))
             self._before = (0, 0)
         except BaseException:
@@ -158,7 +186,7 @@ class Session:
         simulation, bridge = self.simulation, self.bridge
         for k in range(iterations):
             t, label = simulation.next_decision, bridge.labels()
-            actions = simulation.decide(bridge.observation, bridge.events(t), label)
+            actions = simulation.decide(bridge.observation, self._events(t), self._told(label))
             outcome = bridge.step(actions, t)
             if on_trial is not None:
                 on_trial(k, actions, outcome, label)
@@ -169,10 +197,32 @@ class Session:
         Raises:
             DeliveryError: They differ.
         """
-        self.simulation.finish(self.bridge.drain())
+        left = self.bridge.drain()
+        self.simulation.finish(left if self.teaching is None else self.teaching.without_rewards(left))
         delivered, decisions = self._before
         made = (self.simulation.decisions - decisions) * self.simulation.n_agents
-        self.bridge.check_delivered(self.simulation.delivered - delivered, made)
+        self.bridge.check_delivered(self.simulation.delivered - delivered - self._lessons, made)
+
+    def _events(self, t: float) -> EventBatch:
+        """Return the events up to the decision at `t`; a supervised learner gets lessons in place of rewards."""
+        events = self.bridge.events(t)
+        if self.teaching is None:
+            return events
+        return self.teaching.events(t - self.simulation.decision_time, t, events)
+
+    def _told(self, label: IntArray | None) -> Label:
+        target = None if self.teaching is None else self.bridge.targets()
+        return label if target is None else target
+
+    @property
+    def _lessons(self) -> int:
+        """Events that came beside those of the environment, less those that were left out."""
+        return 0 if self.teaching is None else self.teaching.sent - self.teaching.dropped
+
+    @property
+    def events_sent(self) -> int:
+        """Events sent to the network so far, all channels and agents together."""
+        return self.bridge.rewards_sent + self._lessons
 
     def count_from_here(self) -> None:
         """Compare only what comes from now on: the simulation's state came from an earlier session."""
@@ -211,6 +261,7 @@ def connect(
     """
     task = Task("environment", "environment") if env is not None else catalogue.get(request.task)
     model = request.load(task, model_text)
+    _refuse_unfit(request, task, model)
     hidden = request.hidden if request.hidden is not None else task.hidden
     delays = parse_delays(request.reward_delay)
     bridge = EnvironmentBridge(
@@ -236,6 +287,24 @@ def connect(
         bridge.close()
         raise
     return bridge, network
+
+
+def _refuse_unfit(request: RunRequest, task: Task, model: ModelSpec) -> None:
+    """Refuse a learner that cannot learn the task, or not with this model.
+
+    Raises:
+        ConfigError: It names the learner, the model or the task, and what is allowed.
+    """
+    if model.takes_target and request.learner != SUPERVISED:
+        raise ConfigError(
+            f"model {model.name!r} is told a target, and learner {request.learner!r} has none to tell: choose "
+            "learner supervised, or another model (such as rate_nla)"
+        )
+    if task.varying and request.is_baseline:
+        raise ConfigError(
+            f"learner {request.learner!r} takes inputs that are held for a trial, and those of task {task.name!r} vary "
+            "in time: choose supervised, r-nla or node-perturbation"
+        )
 
 
 def engine_options(request: RunRequest, backend: Backend) -> dict[str, Any]:

@@ -48,7 +48,7 @@ WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
 )  # fmt: skip
 @click.option(
     "--learner", cls=Option, group=WHAT, metavar="NAME", default="r-nla",
-    help="r-nla, node-perturbation, or a baseline on the same network: reinforce, backprop",
+    help="r-nla, node-perturbation, supervised, or a baseline on the same network: reinforce, backprop",
 )  # fmt: skip
 @click.option(
     "--hidden", cls=Option, group=WHAT, type=values.Text("SIZES", values.hidden),

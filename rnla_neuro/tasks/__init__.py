@@ -23,6 +23,9 @@ ENVIRONMENTS: Final = {
     "rnla/Table-v0": "Table",
 }
 
+#: Those whose inputs and targets vary in time during a trial.
+VARYING: Final = frozenset({"rnla/Tracking-v0"})
+
 
 def register() -> None:
     """Make our environments known to Gymnasium; calling it again changes nothing."""

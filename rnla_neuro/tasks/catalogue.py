@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from rnla_neuro.errors import TaskError, did_you_mean
-from rnla_neuro.tasks import ENVIRONMENTS, register
+from rnla_neuro.tasks import ENVIRONMENTS, VARYING, register
 
 if TYPE_CHECKING:
     from rnla_neuro.tasks.sources import FloatArray, IntArray, PatternSource
@@ -58,6 +58,11 @@ class Task:
     def is_dataset(self) -> bool:
         """Whether the task is a set of patterns with right actions, so that accuracy can be measured."""
         return self.env_id in ENVIRONMENTS
+
+    @property
+    def varying(self) -> bool:
+        """Whether inputs and targets vary in time during a trial."""
+        return self.env_id in VARYING
 
     def dataset(self, split: str = "test") -> tuple[FloatArray, IntArray]:
         """Return the patterns of a split, shape (N, n_in), and the right actions, shape (N,).
