@@ -21,6 +21,7 @@ DATA_FOLDERS = {
     # folder in the repository: (folder in the wheel, pattern of what goes in)
     "models": ("rnla_neuro/models", "**/*.toml"),
     "hardware_configs": ("rnla_neuro/hardware_configs", "**/*.toml"),
+    "rnla_neuro/analysis/report/templates": ("rnla_neuro/analysis/report/templates", "**/*"),
     "rnla_neuro/reproduce": ("rnla_neuro/reproduce", "*.toml"),
     "backends/rnla_neuro_backends/templates": ("rnla_neuro_backends/templates", "**/*"),
     **{
