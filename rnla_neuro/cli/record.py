@@ -64,8 +64,11 @@ def command(
     from rnla_neuro.cli import screen
 
     with screen.only_json_on_stdout(as_json):
+        from rnla_neuro.backend import get_backend
         from rnla_neuro.recording import check_ending, record_run
 
+        if backend is not None:
+            get_backend(backend)  # a wrong name is told at once
         target = Path(run) / "recording.npz" if out is None else check_ending(out)
         recording = record_run(run, trials, at, seeds, backend)
         recording.save(target)

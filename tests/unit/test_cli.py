@@ -176,6 +176,13 @@ WRONG = [
     (["align", "x", "--inputs", "0"], ["--inputs 0"]),
     (["align", "x", "--samples", "few"], ["--samples few"]),
     (["align", "x", "--seeds", "few"], ["--seeds few"]),
+    (["record", "nowhere"], ["nowhere is not a run folder"]),
+    (["record", "x", "--trials", "0"], ["--trials 0", "a count (5)"]),
+    (["record", "x", "--trials", "1,-2"], ["--trials 1,-2", "0,10,20"]),
+    (["record", "x", "--seeds", "few"], ["--seeds few"]),
+    (["record", "x", "--out", "a.hdf"], ["a.hdf", "known: .nix, .npz, .nwb"]),
+    (["record", "nowhere", "--at", "begin"], ["nowhere is not a run folder"]),
+    (["record", "x", "--backend", "equilibrum"], ["did you mean 'equilibrium'?"]),
 ]
 
 
