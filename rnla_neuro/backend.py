@@ -76,7 +76,7 @@ class Backend(ABC):
         if network.model.kind not in can.kinds:
             raise BackendError(
                 f"backend {self.name!r} cannot run model {network.model.name!r} of kind {network.model.kind!r}: "
-                f"it runs {', '.join(can.kinds)}"
+                f"it runs {', '.join(can.kinds)}; way out: --backend brian2 or brian2_cpp, which take every kind"
             )
         if network.precision not in can.precisions:
             raise BackendError(

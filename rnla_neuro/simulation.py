@@ -83,7 +83,8 @@ class Simulation(ABC):
     def weights(self) -> list[FloatArray]:
         """Return copies of the weights, one array of shape (A, n_post, n_pre + 1) a projection.
 
-        The last column is the weight from the bias unit, whose rate is 1.
+        First those from layer to layer, then those of further projections (`NetworkSpec.projections`), which may be
+        without a bias, shape (A, n_post, n_pre). The last column is the weight from the bias unit, whose rate is 1.
         """
 
     def named_weights(self) -> dict[str, npt.NDArray[Any]]:
@@ -103,7 +104,10 @@ class Simulation(ABC):
         """Continue from a state that `state` returned."""
 
     def spike_counts(self) -> IntArray | None:
-        """Return the spikes of each layer in all trials so far, (A, n_layers) with the inputs; None: no spikes."""
+        """Return the spikes of each layer in all trials made by `decide` so far, shape (A, layers), inputs first.
+
+        None: the model does not spike.
+        """
         return None
 
     def diagnostics(self) -> dict[str, FloatArray]:

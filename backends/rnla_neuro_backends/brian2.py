@@ -32,7 +32,7 @@ class Brian2Backend(Backend):
     name = "brian2"
     summary = "Brian2 in this process, numpy or Cython: the same strings step by step; any model that loads"
     capabilities = Capabilities(
-        kinds=("rate",), precisions=("float64", "float32"), options=("target", "road", "start")
+        kinds=("rate", "spiking"), precisions=("float64", "float32"), options=("target", "road", "start")
     )
 
     def build(

@@ -16,22 +16,25 @@ from rnla_neuro.errors import BackendError
 from rnla_neuro.seeding import streams
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.equations import split_equations, split_statements
-from rnla_neuro.spec.model import ModelSpec, SynapseSpec
+from rnla_neuro.spec.expressions import identifiers
+from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro.spec.populations import Projection, populations, projections
+from rnla_neuro_backends.brian2_model.order import Node, update_order
 from rnla_neuro_backends.brian2_model.strings import (
     NeuronStrings,
-    Node,
     constant,
     lines,
     neuron_strings,
+    parts_of,
     reduction,
     reduction_sums,
     summand,
-    sums,
     synapse_equations,
-    update_order,
 )
+from rnla_neuro_backends.brian2_model.units import unit_dimension
 
 SIGNALS = ("R", "gate", "trial", "credit")
+_TIMED = "t_trial"
 # Slots within "groups": traces first, they belong to time t; the voltages (order 0) last.
 TRACES, PROCESS, CURRENTS, CAPTURE = -4000, -3000, -2000, -1000
 
@@ -87,40 +90,57 @@ class Builder:
         self.model, self.sizes, self.name, self.clock = model, sizes, name, clock
         self.dtype, self.own_noise = dtype, own_noise
         self.seed, self.streams = seed, streams(seed)
-        self.namespace = {p.name: Quantity(p.value, dim=second.dim if p.unit == "s" else None)
-                          for p in model.parameters.values()}  # fmt: skip
+        self.namespace = {p.name: Quantity(p.value, dim=unit_dimension(p.unit)) for p in model.parameters.values()}
         self.namespace |= {"T": model.trial.duration * second, "n": float(sizes[-1])}
-        kinds = ["input", *["hidden"] * (len(sizes) - 2), "action"]
+        self.populations, self.projections = populations(model, sizes), projections(model, sizes)
         try:
             derive_form(model)
             self.at_once = True
         except BackendError:
             self.at_once = False
-        made = {kind: neuron_strings(model, kind, self.at_once) for kind in dict.fromkeys(kinds)}
-        self.strings: list[NeuronStrings] = [made[kind] for kind in kinds]
-        self.order, self.late = update_order(model, self.strings)
+        self.strings: list[NeuronStrings] = [
+            neuron_strings(model, self.populations, self.projections, k, self.at_once)
+            for k in range(len(self.populations))
+        ]
+        self.order, self.late = update_order(model, self.populations, self.projections, self.strings)
         self.updaters: dict[Node, list[Any]] = {node: [] for node in self.order}
         self.schedule = Schedule()
-        self.process = self.strings[-1].process
+        self.process = self.strings[len(sizes) - 1].process
         self.noise_stepper: Any = None
-        self.signals = self.group(1, "\n".join(f"{signal} : 1" for signal in SIGNALS), "signals")
+        lines_ = [*(f"{signal} : 1" for signal in SIGNALS), f"{_TIMED} : second"]
+        self.signals = self.group(1, "\n".join(lines_), "signals")
         self.signals.credit = credit
         self.modulators = {channel: self.modulator(channel) for channel in model.neuromodulators}
-        self.groups = [self.neurons(level) for level in range(len(sizes))]
-        rates = {model.roles["rate"], model.roles["prospective_rate"]}
-        self.bias = self.group(1, "\n".join(f"{rate} : 1" for rate in sorted(rates)), "bias")
-        for rate in rates:
-            setattr(self.bias, rate, 1.0)
-        self.synapses = [self.projection(level, self.groups[level - 1], "") for level in self.levels()]
-        self.bias_synapses = [self.projection(level, self.bias, "bias_") for level in self.levels()]
-        self.reducers = self.reductions()
+        self.groups = [self.neurons(number) for number in range(len(self.populations))]
+        self.bias = self.constant_unit()
+        links = range(len(self.projections))
+        self.synapses = [self.projection(k, self.groups[self.projections[k].pre], "") for k in links]
+        self.bias_synapses = [
+            self.projection(k, self.bias, "bias_") if self.projections[k].bias else None for k in links
+        ]
+        self.reducers = [self.reductions(number) for number, p in enumerate(self.populations) if p.spec.group]
         self.place()
 
-    def levels(self) -> range:
-        """Layers that receive a projection."""
-        return range(1, len(self.sizes))
+    @property
+    def all_synapses(self) -> list[Synapses]:
+        """Those from neurons, then those from the bias unit."""
+        return [*self.synapses, *(synapses for synapses in self.bias_synapses if synapses is not None)]
 
-    def group(self, size: int, equations: str, name: str) -> NeuronGroup:
+    def constant_unit(self) -> NeuronGroup:
+        """Make the bias unit: its rate is 1, and so is whatever else a synapse reads of the neuron before it."""
+        roles = self.model.roles
+        units = {roles[role]: "1" for role in ("rate", "prospective_rate") if role in roles}
+        for link in self.projections:
+            if link.bias:
+                own = split_equations(self.populations[link.pre].spec.equations, link.section)
+                for name in presynaptic(link):
+                    units.setdefault(name, own[name].unit if name in own else "1")
+        bias = self.group(1, "\n".join(f"{name} : {units[name]}" for name in sorted(units)), "bias")
+        for name in units:
+            setattr(bias, f"{name}_", 1.0)
+        return bias
+
+    def group(self, size: int, equations: str, name: str, **spikes: Any) -> NeuronGroup:
         """Make a group with the network's namespace, clock and names."""
         return NeuronGroup(
             size,
@@ -130,14 +150,20 @@ class Builder:
             name=f"{self.name}_{name}",
             clock=self.clock,
             dtype=self.dtype,
+            **spikes,
         )
 
     def neurons(self, level: int) -> NeuronGroup:
-        """Make a layer, with what keeps its past values and what moves its voltages at a jump."""
+        """Make a population, with what keeps its past values and what moves its voltages at a jump."""
         last = len(self.sizes) - 1
-        name = "input" if level == 0 else "action" if level == last else f"hidden{level}"
-        strings = self.strings[level]
-        group = self.group(self.sizes[level], strings.equations, name)
+        population, strings = self.populations[level], self.strings[level]
+        spec, spikes = population.spec, {}
+        if spec.threshold is not None:
+            reset = "\n".join(map(str, split_statements(spec.reset, population.name)))
+            spikes = {"threshold": spec.threshold, "reset": reset, "refractory": spec.refractory or False}
+        group = self.group(population.size, strings.equations, population.name, **spikes)
+        if strings.timed:
+            setattr(group, _TIMED, linked_var(self.signals, _TIMED))
         now = "\n".join(f"rnla_{past}_now = {past}" for past in strings.past)
         later = "\n".join(f"{past}_prev = rnla_{past}_now" for past in strings.past)
         if strings.past:
@@ -149,6 +175,8 @@ class Builder:
             u = self.model.roles["voltage"]
             self.schedule.measure.append(self.on_call(group, f"rnla_mismatch = {u} - rnla_rest"))
             self.schedule.settle.append(self.on_call(group, f"{u} = rnla_rest + rnla_mismatch"))
+        for target in spec.group:
+            setattr(group, f"rnla_{target}_sum", float(population.size))
         if level == last:
             self.fluctuate(group)
         return group
@@ -163,8 +191,6 @@ class Builder:
     def fluctuate(self, group: NeuronGroup) -> None:
         """Step noise that is a process in time; exact for any dt."""
         spec, name = self.model.exploration, self.process
-        for target in self.model.action.group:
-            setattr(group, f"rnla_{target}_sum", float(self.sizes[-1]))
         if spec.law == "ornstein-uhlenbeck" and self.own_noise:
             kept, fresh = f"exp(-dt/({spec.tau}))", f"sqrt(1 - exp(-2*dt/({spec.tau})))*randn()"
             step = f"{name} = {name}*{kept} + ({spec.scale})*{fresh}"
@@ -202,70 +228,70 @@ class Builder:
             names |= {name: (group, own[name].unit if name in own else "1") for name in [*own, *others]}
         return names
 
-    def projection(self, level: int, pre: NeuronGroup, prefix: str) -> Synapses:
-        """All-to-all synapses into a layer, from the layer below or from the bias unit."""
-        model, post = self.model, self.groups[level]
-        kind = "action" if level == len(self.sizes) - 1 else "hidden"
-        spec: SynapseSpec = model.synapse_action if kind == "action" else model.synapse_hidden
-        ending = "bias" if prefix else "weights"
-        terms = {
-            name: summand(model, spec, f"{name}_post", self.strings[level].tau)
-            for name in sums(model, "post")
-        }
-        added = [f"{name}_{ending}_post = {term} : 1 (summed)" for name, term in terms.items()]
-        back = [] if prefix or level == 1 else sums(model, "pre")
-        added += [f"{name}_pre = {model.sums[f'{name}_pre']} : 1 (summed)" for name in back]
+    def projection(self, number: int, pre: NeuronGroup, prefix: str) -> Synapses:
+        """All-to-all synapses of a projection, from its neurons or from the bias unit."""
+        model, link = self.model, self.projections[number]
+        spec, post, tau = link.spec, self.groups[link.post], self.strings[link.post].tau
+        into = {name: parts_of(self.projections, number, name)[bool(prefix)] for name in link.sums}
+        added = [
+            f"{into[name]}_post = {summand(model, spec, name, text, tau)} : 1 (summed)"
+            for name, text in link.sums.items()
+        ]
+        back = {} if prefix else link.feedback
+        added += [f"{name}_pre = {text} : 1 (summed)" for name, text in back.items()]
         linkable = self.linkable()
-        where = f"{model.path.name}: [synapse.{kind}] equations"
+        where = f"{model.path.name}: [{link.section}] equations"
         text = synapse_equations(
             model, spec, where, {name: unit for name, (_, unit) in linkable.items()}, added
         )
         synapses = Synapses(
             pre, post, text, method="euler", namespace=self.namespace, order=TRACES, clock=self.clock,
-            name=f"{self.name}_{prefix}to_{post.name.removeprefix(self.name + '_')}", dtype=self.dtype,
+            name=f"{self.name}_{prefix}{self.name_of(number)}", dtype=self.dtype,
         )  # fmt: skip
         for name, (group, _) in linkable.items():
             if name in synapses.equations:
                 setattr(synapses, name, linked_var(group, name))
         synapses.connect()
-        for name in sums(model, "post"):
-            self.updaters[level, name].append(synapses.summed_updaters[f"{name}_{ending}_post"])
+        for name, target in into.items():
+            self.updaters[link.post, name].append(synapses.summed_updaters[f"{target}_post"])
         for name in back:
-            self.updaters[level - 1, name].append(synapses.summed_updaters[f"{name}_pre"])
+            self.updaters[link.pre, name].append(synapses.summed_updaters[f"{name}_pre"])
         for channel, event in spec.on_event.items():
             code = "\n".join(map(str, split_statements(event, where)))
             self.schedule.synapses[channel].append(self.on_call(synapses, code))
         return synapses
 
-    def reductions(self) -> Synapses | None:
-        """Reductions over the action layer, as sums over all pairs of its neurons."""
-        last = len(self.sizes) - 1
-        where = f"{self.model.path.name}: [neuron.action] group"
-        kinds = {name: reduction(text, where)[0] for name, text in self.model.action.group.items()}
-        if not kinds:
-            return None
+    def name_of(self, number: int) -> str:
+        """Name of a projection's groups, without the network's."""
+        link, post = self.projections[number], self.populations[self.projections[number].post].name
+        return f"to_{post}" if link.section.startswith("synapse") else f"{link.name}_to_{post}"
+
+    def reductions(self, number: int) -> Synapses:
+        """Reductions over a population, as sums over all pairs of its neurons."""
+        population, group = self.populations[number], self.groups[number]
+        where = f"{self.model.path.name}: [neuron.{population.kind}] group"
+        kinds = {name: reduction(text, where)[0] for name, text in population.spec.group.items()}
         text = {name: reduction_sums(name, kind, single=self.dtype is np.float32) for name, kind in kinds.items()}
         equations = "\n".join(
             f"{target} = {term} : 1 (summed)" for pairs in text.values() for target, term in pairs.items()
         )
-        action = self.groups[last]
         synapses = Synapses(
-            action,
-            action,
+            group,
+            group,
             equations,
             namespace=self.namespace,
-            name=f"{self.name}_reductions",
+            name=f"{self.name}_{population.name}_reductions",
             clock=self.clock,
             dtype=self.dtype,
         )
         synapses.connect()
         for name, pairs in text.items():
-            self.updaters[last, name] += [synapses.summed_updaters[target] for target in pairs]
+            self.updaters[number, name] += [synapses.summed_updaters[target] for target in pairs]
         return synapses
 
     def place(self) -> None:
         """Give every sum its place in the step: what follows from the voltages before the monitors look."""
-        self.schedule.drives = [[] for _ in self.levels()]
+        self.schedule.drives = [[] for _ in self.sizes[1:]]
         place = 0
         for node in self.order:
             for updater in self.updaters[node]:
@@ -275,11 +301,17 @@ class Builder:
                     ("groups", CURRENTS + place) if is_late else ("before_start", place)
                 )
                 (self.schedule.late if is_late else self.schedule.early).append(updater)
-                if node[1] == self.model.roles["drive"]:
+                if node[1] == self.model.roles.get("drive") and 0 < node[0] < len(self.sizes):
                     self.schedule.drives[node[0] - 1].append(updater)
 
     def network(self) -> Network:
         """Return a network of everything that was made."""
         parts = [self.signals, *self.modulators.values(), self.bias, *self.groups]
-        parts += [*self.synapses, *self.bias_synapses, *([self.reducers] if self.reducers is not None else [])]
-        return Network(*parts)
+        return Network(*parts, *self.all_synapses, *self.reducers)
+
+
+def presynaptic(link: Projection) -> list[str]:
+    """Names of the variables of the neuron before it that a synapse reads."""
+    texts = [*link.sums.values(), *(eq.text for eq in split_equations(link.spec.equations, link.section).values())]
+    found = sorted(set().union(*(identifiers(text, link.section) for text in texts)))
+    return [name.removesuffix("_pre") for name in found if name.endswith("_pre")]

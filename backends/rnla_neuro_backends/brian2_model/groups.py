@@ -25,7 +25,6 @@ order of beta: keep the eligibility gate shut until it has decayed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,11 +37,14 @@ from brian2 import Clock, Network, NetworkOperation, NeuronGroup, Quantity, Syna
 
 from rnla_neuro.errors import BackendError, ConfigError, unknown
 from rnla_neuro.network import NetworkSpec, uses_credit
+from rnla_neuro.spec.chance import chance_key
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro.spec.populations import Projection
 from rnla_neuro_backends.brian2_model.build import PROCESS, Builder
 from rnla_neuro_backends.brian2_model.jumps import Jumps
 from rnla_neuro_backends.brian2_model.strings import constant
+from rnla_neuro_backends.brian2_model.supplied import Supplied
 
 if TYPE_CHECKING:
     from rnla_neuro.bridge import EnvironmentBridge
@@ -62,14 +64,18 @@ class Brian2Network:
         sizes: Neurons per layer, from the inputs to the actions.
         input: The input group; ``x`` is the input value.
         layers: Hidden layers and, last, the action layer.
-        synapses: One all-to-all projection into each layer.
+        beside: The interneurons beside each hidden layer, if the model has any.
+        projections: What each of `synapses` is, in the order of `Simulation.weights`.
+        synapses: One all-to-all projection into each layer, then those beside them.
         bias: The unit of rate 1.
-        bias_synapses: Its projection into each layer.
+        bias_synapses: Its synapses for each projection; None for those without a bias.
+        supplied: What the engine sets at every step.
         modulators: One group of one neuron a neuromodulator channel, by name.
         signals: ``R``, ``gate``, ``trial`` (decisions so far) and ``credit``, one neuron.
         parameters: The namespace that all groups share; a changed value takes effect at the next run.
         at_once: Whether voltages follow a jump at once: the model is proven prospective.
         jumps: What moves the voltages when something jumps.
+        seed: What determines the network's draws.
         process: The variable of the action layer that the exploration law sets; None if there is none.
         noise_stepper: What steps noise that is a process in time by Brian2's random numbers, if anything does.
         network: The Brian2 network that holds everything.
@@ -78,10 +84,13 @@ class Brian2Network:
     def __init__(self, parts: Builder) -> None:
         self.model, self.sizes = parts.model, parts.sizes
         self.input: NeuronGroup = parts.groups[0]
-        self.layers: tuple[NeuronGroup, ...] = tuple(parts.groups[1:])
+        self.layers: tuple[NeuronGroup, ...] = tuple(parts.groups[1 : len(parts.sizes)])
+        self.beside: tuple[NeuronGroup, ...] = tuple(parts.groups[len(parts.sizes) :])
+        self.projections = parts.projections
         self.synapses: tuple[Synapses, ...] = tuple(parts.synapses)
         self.bias: NeuronGroup = parts.bias
-        self.bias_synapses: tuple[Synapses, ...] = tuple(parts.bias_synapses)
+        self.bias_synapses: tuple[Synapses | None, ...] = tuple(parts.bias_synapses)
+        self.supplied = Supplied(parts)
         self.modulators: dict[str, NeuronGroup] = parts.modulators
         self.signals: NeuronGroup = parts.signals
         self.parameters: dict[str, Any] = parts.namespace
@@ -89,8 +98,16 @@ class Brian2Network:
         self.at_once = parts.at_once
         self.jumps, self.process = Jumps(parts), parts.process
         self.noise_stepper: Any = parts.noise_stepper
-        self._seed, self._rng = parts.seed, parts.streams.exploration
+        self.seed, self._rng = parts.seed, parts.streams.exploration
         self._ramp: tuple[FloatArray, FloatArray, float, float] | None = None
+        self._shown = 0  # the step at which the present input was shown
+        #: Supplies what neurons ask for at each step; a player of blocks takes its place.
+        self.own_clock: NetworkOperation | None = None
+        if self.supplied.needed:
+            self.own_clock = NetworkOperation(
+                self._supply, clock=self.input.clock, when="before_start", order=-1_000_000, name=f"{parts.name}_supply"
+            )
+            self.network.add(self.own_clock)
         self.network.add(
             NetworkOperation(
                 self._continue_ramp,
@@ -100,6 +117,11 @@ class Brian2Network:
                 name=f"{parts.name}_ramp",
             )
         )
+
+    def _supply(self) -> None:
+        """Let every neuron draw its number, and tell the time since the input was shown."""
+        step = int(self.input.clock.variables["timestep"].item())
+        self.supplied.set(chance_key(self.seed), step, step - self._shown)
 
     def run(self, duration: Quantity, **options: Any) -> None:
         """Run the network; as ``network.run``, without looking up names in the caller's variables."""
@@ -115,6 +137,7 @@ class Brian2Network:
         """
         values = _vector(x, self.sizes[0], "input")
         length = self.model.trial.ramp if ramp is None else float(Quantity(ramp))
+        self._shown = round(float(self.network.t) / self.input.clock.dt_)
         self._ramp = None
         if length > 0:
             self._ramp = (np.array(self.input.x[:]), values, float(self.network.t), length)
@@ -213,31 +236,37 @@ class Brian2Network:
         """
         from rnla_neuro_backends.brian2_model.loop import ClosedLoop
 
-        return ClosedLoop(self, bridge, self._seed if seed is None else seed)
+        return ClosedLoop(self, bridge, self.seed if seed is None else seed)
 
     def synaptic(self, name: str) -> list[FloatArray]:
-        """Return a variable of the synapses, one array (n_post, n_pre + 1) a projection, bias last."""
+        """Return a variable of the synapses, one array (n_post, n_pre + 1) a projection, bias last.
+
+        Those without a bias have the shape (n_post, n_pre).
+        """
         found = []
-        for synapses, bias, n_pre in zip(self.synapses, self.bias_synapses, self.sizes[:-1], strict=True):
-            values = np.asarray(getattr(synapses, f"{name}_")[:]).reshape(n_pre, -1).T
-            found.append(np.column_stack([values, np.asarray(getattr(bias, f"{name}_")[:])]))
+        for synapses, bias, link in zip(self.synapses, self.bias_synapses, self.projections, strict=True):
+            values = np.asarray(getattr(synapses, f"{name}_")[:]).reshape(link.n_pre, -1).T
+            last = [] if bias is None else [np.asarray(getattr(bias, f"{name}_")[:])]
+            found.append(np.column_stack([values, *last]))
         return found
 
     def weights(self) -> list[FloatArray]:
-        """Return the weights, one array (n_post, n_pre + 1) a projection, the bias weight last."""
+        """Return the weights, one array a projection, shaped as those of `synaptic`."""
         return self.synaptic(self.model.roles["weight"])
 
     def set_weights(self, weights: Sequence[npt.ArrayLike]) -> None:
         """Set the weights; the voltages follow at once."""
-        arrays = _weights(weights, self.sizes)
+        arrays = _weights(weights, self.projections, self.sizes)
         with self.jumps.jump():
             self._write(arrays)
 
     def _write(self, arrays: list[FloatArray]) -> None:
         name = self.model.roles["weight"]
         for synapses, bias, array in zip(self.synapses, self.bias_synapses, arrays, strict=True):
-            setattr(synapses, name, array[:, :-1].T.ravel())
-            setattr(bias, name, array[:, -1])
+            n_pre = array.shape[1] - (bias is not None)
+            setattr(synapses, name, array[:, :n_pre].T.ravel())
+            if bias is not None:
+                setattr(bias, name, array[:, -1])
 
     def _constant(self, text: str, where: str) -> float:
         # The user may have put more into the namespace, such as a TimedArray.
@@ -252,11 +281,13 @@ def _vector(values: npt.ArrayLike, size: int, what: str) -> FloatArray:
     return array
 
 
-def _weights(weights: Sequence[npt.ArrayLike], sizes: tuple[int, ...]) -> list[FloatArray]:
+def _weights(
+    weights: Sequence[npt.ArrayLike], projections: Sequence[Projection], sizes: tuple[int, ...]
+) -> list[FloatArray]:
     """Accept one array (n_post, n_pre + 1) a projection, or (1, n_post, n_pre + 1) as engines give them."""
     arrays = [np.asarray(weight, dtype=np.float64) for weight in weights]
     arrays = [array[0] if array.ndim == 3 and len(array) == 1 else array for array in arrays]
-    wanted = [(post, pre + 1) for pre, post in pairwise(sizes)]
+    wanted = [link.shape for link in projections]
     shapes = [array.shape for array in arrays]
     if shapes != wanted:
         raise ConfigError(f"weights have the shapes {shapes}; for sizes {sizes} they are {wanted}, bias last")
@@ -295,7 +326,7 @@ def to_brian2(
 
         model = load_model(model)
     spec = NetworkSpec(model, tuple(int(size) for size in sizes), (seed,))
-    arrays = _weights(spec.initial_weights() if weights is None else weights, spec.sizes)
+    arrays = _weights(spec.initial_weights() if weights is None else weights, spec.projections, spec.sizes)
     if credit is None:
         try:
             credit = spec.credit if uses_credit(model) else 1.0

@@ -30,7 +30,7 @@ class Jumps:
     """
 
     def __init__(self, parts: Builder) -> None:
-        self._model, self._layers = parts.model, parts.groups[1:]
+        self._model, self._layers = parts.model, parts.groups[1 : len(parts.sizes)]
         self._schedule = parts.schedule
         self._parameters: Mapping[str, Any] = parts.namespace
         self.at_once = parts.at_once

@@ -41,7 +41,7 @@ class ClosedLoop:
         _check(network, bridge)
         network.jumps.prepare()
         self._network, self._bridge = network, bridge
-        self._player = Player(network)
+        self._player = Player(network, seeds=[seed])
         self._planner = Planner(replace(network.model.trial, dt=self._player.clock.dt_))
         spec = NetworkSpec(network.model, network.sizes, (seed,))
         self._exploration = exploration_for(spec)

@@ -13,6 +13,7 @@ import rnla_neuro_backends.brian2_model.importing  # noqa: F401
 # isort: split
 from brian2 import Clock, NetworkOperation, second
 
+from rnla_neuro.spec.chance import chance_key
 from rnla_neuro_backends.brian2_model.build import PROCESS
 from rnla_neuro_backends.brian2_model.groups import Brian2Network
 from rnla_neuro_backends.explicit.engine import Block
@@ -30,10 +31,16 @@ class Player:
     Args:
         network: The network; its exploration noise comes from the block alone.
         frozen: Groups of synapses that do not learn.
+        seeds: Seeds of the agents, by which their neurons draw; None: the network's own.
     """
 
-    def __init__(self, network: Brian2Network, frozen: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, network: Brian2Network, frozen: Sequence[Any] = (), seeds: Sequence[int] | None = None
+    ) -> None:
         self.network, self._frozen = network, tuple(frozen)
+        self._keys = [chance_key(seed) for seed in (seeds or [network.seed])]
+        if network.own_clock is not None:
+            network.own_clock.active = False
         self.clock: Clock = network.input.clock
         self._channels = tuple(network.modulators)
         self._x = network.input.variables["x"].get_value()
@@ -88,9 +95,16 @@ class Player:
         assert block is not None
         self._signals["gate"][:] = float(block.gate[k])
         self._signals["trial"][:] = float(block.trial)
+        self._supply(k)
         x = block.coefficients[k] @ block.basis[self._agent]
         noise = block.noise[self._agent, block.noise_row[k]] if self._jumps else None
         self._change(x, noise, self._events.get(k, []), block.start if k == 0 else "continue")
+
+    def _supply(self, k: int) -> None:
+        """Set what neurons get anew at every step."""
+        assert self._block is not None
+        if self.network.supplied.needed:
+            self.network.supplied.set(self._keys[self._agent], self._block.counter + k)
 
     def _change(
         self, x: FloatArray, noise: FloatArray | None, events: list[tuple[int, float]], start: str
@@ -136,6 +150,7 @@ class Player:
         block, jumps = self._block, self.network.jumps
         assert block is not None
         self._signals["trial"][:] = float(block.trial)
+        self._supply(block.n_steps)
         jumps.look()
         decision = np.array(self.network.layers[-1].rnla_decision_[:], dtype=np.float64)
         events = self._events.get(block.n_steps, [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,10 @@ FloatArray = npt.NDArray[np.float64]
 Arrays = dict[str, npt.NDArray[Any]]
 
 
+#: Variables that Brian2 forms anew in each step: which neurons spiked, and which may.
+_FORMED = ("_spikespace", "not_refractory")
+
+
 class StateNames:
     """Reads and writes the canonical state of the agent that the groups hold.
 
@@ -33,11 +37,9 @@ class StateNames:
 
     def __init__(self, net: Brian2Network) -> None:
         self.net, model = net, net.model
-        self.neurons = (net.signals, *net.modulators.values(), net.bias, net.input, *net.layers)
-        self.synapses = (*net.synapses, *net.bias_synapses)
-        last = len(net.layers) - 1
-        specs = [model.synapse_action if k == last else model.synapse_hidden for k in range(last + 1)]
-        self.traces = [trace_names(spec, model.roles["weight"]) for spec in specs]
+        self.neurons = (net.signals, *net.modulators.values(), net.bias, net.input, *net.layers, *net.beside)
+        self.synapses = (*net.synapses, *(group for group in net.bias_synapses if group is not None))
+        self.traces = [trace_names(link.spec, model.roles["weight"]) for link in net.projections]
         self.modulators = [
             net.modulators[channel].variables[name] for channel, name in modulator_names(model)
         ]
@@ -57,7 +59,7 @@ class StateNames:
             "u": self._layers(roles["voltage"]),
             "ebar_prev": self._layers(roles["error"], past=True),
             "rbar_prev": self._layers(roles["rate"], past=True),
-            "drive_prev": self._layers(roles["drive"]),
+            "drive_prev": self._layers(roles.get("drive", roles["current"])),
             "noise_bar": noise_bar,
             "noise": zeros if net.process is None else _get(net.layers[-1], net.process),
             "input": _get(net.input, roles["rate"]),
@@ -69,9 +71,10 @@ class StateNames:
         return np.concatenate([np.zeros(0), *parts])
 
     def _synaptic(self, k: int, name: str) -> FloatArray:
-        """Return a variable of one projection, shape (n_post, n_pre + 1)."""
-        weights, bias = (s.variables[name].get_value() for s in (self.net.synapses[k], self.net.bias_synapses[k]))
-        return np.column_stack([weights.reshape(self.net.sizes[k], -1).T, bias])
+        """Return a variable of one projection, shape (n_post, n_pre + 1), or (n_post, n_pre) without a bias."""
+        link, bias = self.net.projections[k], self.net.bias_synapses[k]
+        weights = self.net.synapses[k].variables[name].get_value().reshape(link.n_pre, -1).T
+        return np.column_stack([weights, *([] if bias is None else [bias.variables[name].get_value()])])
 
     def _layers(self, name: str, past: bool = False) -> FloatArray:
         """Return a variable of all layers, one after the other; its past value where that is kept."""
@@ -106,21 +109,23 @@ class StateNames:
             self._write_input(state["input"])
 
     def _write_synaptic(self, name: str, flat: FloatArray) -> None:
-        shapes = [(post, pre + 1) for pre, post in pairwise(self.net.sizes)]
+        shapes = [link.shape for link in self.net.projections]
         ends = accumulate(post * pre for post, pre in shapes)
         for k, part in enumerate(np.split(flat, list(ends)[:-1])):
             self._set_synaptic(k, name, part.reshape(shapes[k]))
 
     def _set_synaptic(self, k: int, name: str, values: FloatArray) -> None:
-        self.net.synapses[k].variables[name].get_value()[:] = values[:, :-1].T.ravel()
-        self.net.bias_synapses[k].variables[name].get_value()[:] = values[:, -1]
+        n_pre, bias = self.net.projections[k].n_pre, self.net.bias_synapses[k]
+        self.net.synapses[k].variables[name].get_value()[:] = values[:, :n_pre].T.ravel()
+        if bias is not None:
+            bias.variables[name].get_value()[:] = values[:, -1]
 
     def _write_traces(self, flat: FloatArray) -> None:
         at = 0
-        for k, (pre, post) in enumerate(pairwise(self.net.sizes)):
+        for k, link in enumerate(self.net.projections):
             for name in self.traces[k]:
-                size = post * (pre + 1)
-                self._set_synaptic(k, name, flat[at : at + size].reshape(post, pre + 1))
+                size = link.shape[0] * link.shape[1]
+                self._set_synaptic(k, name, flat[at : at + size].reshape(link.shape))
                 at += size
 
     def _write_layers(self, name: str, flat: FloatArray) -> None:
@@ -159,6 +164,7 @@ def changing(group: Any) -> list[Any]:
         v
         for v in group.variables.values()
         if isinstance(v, ArrayVariable) and v.owner.name == group.name and not (v.read_only or v.constant)
+        and v.name not in _FORMED
     ]
 
 

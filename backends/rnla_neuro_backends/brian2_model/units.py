@@ -105,7 +105,7 @@ class _Check:
         raise ModelError(f"{where}: {' '.join(line.split())!r}: {reason}") from None
 
     def unit(self, where: str, text: str) -> Dimension:
-        return self.guard(where, text, lambda: _unit(text))
+        return self.guard(where, text, lambda: unit_dimension(text))
 
     def dims_of(self, where: str, text: str, names: Dims) -> Dimension:
         return self.guard(where, text, lambda: _dimensions(text, names), names)
@@ -116,7 +116,7 @@ class _Check:
     def supplied(self, place: str) -> Dims:
         """What the engine supplies in a part of the file, with the parameters."""
         names = engine_names(place, dict(self.model.roles))
-        return self.base | {name: _unit(unit) for name, unit in names.items()}
+        return self.base | {name: unit_dimension(unit) for name, unit in names.items()}
 
     def declared(self, section: str, text: str) -> Dims:
         """Dimensions of the variables of some equations, which Brian2's parser reads one by one."""
@@ -275,7 +275,7 @@ def _dimensions(text: str, names: Mapping[str, Dimension]) -> Dimension:
     return dims
 
 
-def _unit(text: str) -> Dimension:
+def unit_dimension(text: str) -> Dimension:
     """Dimension of a unit as it stands after the colon, or as `Parameter.unit` has it (``s``)."""
     dims, _ = dimensions_and_type_from_string(re.sub(r"\b[sVASFCm]\b", lambda found: _LONG[found[0]], text))
     return dims

@@ -13,6 +13,7 @@ from math import ceil
 import numpy as np
 
 from rnla_neuro.events import EventBatch
+from rnla_neuro.spec.chance import SILENT
 from rnla_neuro.spec.model import TrialSpec
 from rnla_neuro_backends.explicit.engine import Block, FloatArray, IntArray, Start
 
@@ -143,6 +144,7 @@ def make_block(
         **place_events(events, t0, course, dt),  # type: ignore[arg-type]
         start=start,
         record=record,
+        counter=round(t0 / dt),
     )
 
 
@@ -156,7 +158,7 @@ def quiet_block(course: Course, dt: float, x: FloatArray, n_agents: int, n_out: 
         n_agents: Number of agents.
         n_out: Number of actions.
     """
-    return make_block(
+    block = make_block(
         replace(course, gate=np.zeros(course.n_steps, np.int64)),
         dt,
         t0=0.0,
@@ -166,6 +168,7 @@ def quiet_block(course: Course, dt: float, x: FloatArray, n_agents: int, n_out: 
         events=EventBatch.empty(),
         start="equilibrium",
     )
+    return replace(block, counter=SILENT)
 
 
 def split(block: Block, dt: float, max_steps: int, max_events: int) -> Iterator[Block]:
@@ -216,4 +219,5 @@ def _part(block: Block, first: int, end: int, events: IntArray, dt: float, start
         event_channel=block.event_channel[events],
         event_value=block.event_value[events],
         start=start,
+        counter=block.counter + first,
     )

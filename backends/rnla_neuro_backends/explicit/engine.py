@@ -2,6 +2,10 @@
 
 The discrete scheme, the same on every engine. A step k goes from t_k = t0 + k dt to t_{k+1}:
 
+A model that is not of the proven form has no jumps: in 1, events, input and held noise change, and the voltages stay.
+In 6, only currents that need what 5 moves, or ``…_prev``, are formed; the others are formed in 2. After 7,
+neurons whose threshold is passed spike (Brian2's order), and then their resets are run.
+
 1. Whatever jumps at t_k: events of step k; the input, where its coefficients differ from those of the step
    before; held noise, where its row differs (`ExplicitForm.noise` is ``jump``). All of it is one jump: the
    mismatch m = u - rest is measured before, and the voltages land where u = rest + m afterwards, by
@@ -54,7 +58,9 @@ class Block:
         event_value: Its value, shape (E,).
         start: ``equilibrium``: at step 0 the voltages land without any mismatch. ``rest``: what changes at step
             0 moves no voltage. ``continue``: neither.
-        record: Keep voltages, errors, drives and noise of every step.
+        record: Keep voltages, errors, drives, noise and spikes of every step.
+        counter: Number of step 0 since the start of the run, from `rnla_neuro.spec.chance.SILENT` on in silent trials:
+            what ``chance`` and ``t_trial`` follow from (`Supplied` in `brian2_model`).
     """
 
     n_steps: int
@@ -71,6 +77,7 @@ class Block:
     event_value: FloatArray
     start: Start = "continue"
     record: bool = False
+    counter: int = 0
 
 
 @dataclass
@@ -82,7 +89,7 @@ class BlockResult:
         delivered: Events applied, all agents together.
         sweeps: Most sweeps that a landing took, shape (A,).
         recording: ``u``, ``ebar``, ``drive`` of shape (A, S, sum of layers after the input) and ``noise`` of
-            shape (A, S, n_out), if asked for.
+            shape (A, S, n_out), and of a spiking model ``spikes``, shape (A, S, inputs and layers), if asked for.
     """
 
     decision: FloatArray
@@ -109,6 +116,7 @@ class Engine(ABC):
     noise_bar  noise in the voltage (A, n_out)
     noise      noise of the last step (A, n_out): the current, or noise_bar itself
     input      rates of the input neurons (A, n_in)
+    spikes     of a spiking model: spikes so far (A, layers), the inputs' first
     ========== ===============================================================================
 
     An engine that keeps more (or less) says so in `STATE`; all of it together continues a run to the bit.

@@ -6,7 +6,7 @@ milliseconds a step, whatever the size.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from rnla_neuro.network import NetworkSpec
 from rnla_neuro_backends.brian2_model.build import Builder
 from rnla_neuro_backends.brian2_model.groups import Brian2Network
 from rnla_neuro_backends.brian2_model.player import Player, Stepper
+from rnla_neuro_backends.brian2_model.spikes import SpikeCounts
 from rnla_neuro_backends.brian2_model.state import StateNames, changing, divide, join
 from rnla_neuro_backends.explicit.block import Planner, quiet_block
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, FloatArray
@@ -32,7 +33,8 @@ Target = Literal["numpy", "cython"]
 class PlainEngine(Engine):
     """A agents, one after the other, on one network of stock Brian2 groups.
 
-    Beside the canonical state it keeps ``own``: all variables of the groups as they stand.
+    Beside the canonical state it keeps ``own``: all variables of the groups as they stand; and ``spikes`` of a spiking
+    model.
 
     Args:
         network: What to simulate.
@@ -66,16 +68,19 @@ class PlainEngine(Engine):
                     zip(self.net.synapses, self.net.bias_synapses, strict=True), network.plastic, strict=True
                 )
                 for synapses in pair
-                if not learns
+                if not learns and synapses is not None
             ]
             for synapses in frozen:
-                synapses.state_updater.active = False
-            self._player = Player(self.net, frozen)
+                if synapses.state_updater is not None:
+                    synapses.state_updater.active = False
+            self._player = Player(self.net, frozen, network.seeds)
             self._monitors = self._watch()
             self.net.network.add(*self._player.operations, *self._monitors)
             self._stepper = Stepper(self.net)
             self.net.jumps.prepare()
-        self._names = StateNames(self.net)
+        self._names, self._spikes = StateNames(self.net), SpikeCounts(self.net, self.n_agents)
+        if self._spikes.model_spikes:
+            self.STATE = (*self.STATE, "spikes")
         self._own = [v for group in self._names.neurons for v in changing(group)]
         self._synaptic = [v for group in self._names.synapses for v in changing(group)]
         start = [v.get_value().copy() for v in (*self._own, *self._synaptic)]
@@ -97,7 +102,7 @@ class PlainEngine(Engine):
         """Monitors of all layers, which look before the voltages move."""
         roles, monitors = self.net.model.roles, []
         for group in self.net.layers:
-            names = [roles[role] for role in ("voltage", "error", "drive", "rate")]
+            names = [roles[role] for role in ("voltage", "error", "rate")] + [_drive(roles)]
             if group is self.net.layers[-1] and "noise" in roles:
                 names.append(roles["noise"])
             monitor = StateMonitor(group, names, record=True, clock=self._player.clock, name=f"{group.name}_seen")
@@ -112,14 +117,14 @@ class PlainEngine(Engine):
         for agent in range(self.n_agents):
             self._load(agent)
             self.net.jumps.sweeps = 0
-            decisions.append(self._play(block, agent))
+            decisions.append(self._play(block, agent, self._spikes.of(agent, block)))
             sweeps.append(self.net.jumps.sweeps)
             if block.record:
-                seen.append(self._seen())
+                seen.append(self._seen() | self._spikes.seen())
         recording = {name: np.stack([one[name] for one in seen]) for name in (seen[0] if seen else ())}
         return BlockResult(np.array(decisions), self._player.delivered, np.array(sweeps), recording)
 
-    def _play(self, block: Block, agent: int) -> FloatArray:
+    def _play(self, block: Block, agent: int, count: Callable[[int], None] = lambda k: None) -> FloatArray:
         dt = self._player.clock.dt_
         self._player.load(block, agent)
         for monitor in self._monitors:
@@ -128,16 +133,16 @@ class PlainEngine(Engine):
         for k in range(block.n_steps):
             self._stepper.at(block.t0 + k * dt)
             self._stepper.step()
+            count(k)
         self._stepper.at(block.t0 + block.n_steps * dt)
         return self._player.end()
 
     def _seen(self) -> dict[str, FloatArray]:
         """What the monitors saw of one agent, steps first."""
         roles = self.net.model.roles
-        names = {"u": "voltage", "ebar": "error", "drive": "drive", "rate": "rate"}
+        names = {"u": roles["voltage"], "ebar": roles["error"], "drive": _drive(roles), "rate": roles["rate"]}
         seen = {
-            name: np.concatenate([_values(m, roles[role]).T for m in self._monitors], axis=1)
-            for name, role in names.items()
+            what: np.concatenate([_values(m, name).T for m in self._monitors], axis=1) for what, name in names.items()
         }
         top = self._monitors[-1]
         noise = _values(top, roles["noise"]).T if "noise" in roles else np.zeros((len(seen["u"]), self.sizes[-1]))
@@ -154,7 +159,8 @@ class PlainEngine(Engine):
             The decision's argument and the variables, each of shape (A, B, n_out).
         """
         quiet, dt = self._planner.course(0), self._planner.dt
-        learning = [s.state_updater for s in self._names.synapses if s.state_updater.active]
+        updaters = [s.state_updater for s in self._names.synapses]
+        learning = [updater for updater in updaters if updater is not None and updater.active]
         changing_variables = (*self._own, *self._synaptic)
         decisions: list[list[FloatArray]] = []
         seen: dict[str, list[list[FloatArray]]] = {name: [] for name in names}
@@ -169,7 +175,8 @@ class PlainEngine(Engine):
             try:
                 for x in observation:
                     _put(self._own, self._at_start)
-                    decisions[-1].append(self._play(quiet_block(quiet, dt, x, 1, self.sizes[-1]), 0))
+                    block = quiet_block(quiet, dt, x, self.n_agents, self.sizes[-1])
+                    decisions[-1].append(self._play(block, agent))
                     for name in names:
                         seen[name][-1].append(np.array(getattr(self.net.layers[-1], f"{name}_")[:], float))
             finally:
@@ -197,16 +204,22 @@ class PlainEngine(Engine):
         for agent in range(self.n_agents):
             self._load(agent)
             read.append(self._names.read() | {"own": join(self._own)})
-        return {name: np.stack([one[name] for one in read]) for name in read[0]}
+        return {name: np.stack([one[name] for one in read]) for name in read[0]} | self._spikes.read()
 
     def write(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """See `Engine.write`."""
+        state = self._spikes.write(state)
         for agent in range(self.n_agents):
             self._load(agent)
             mine = {name: values[agent] for name, values in state.items()}
             if "own" in mine:
                 divide(mine["own"], self._own)
             self._names.write(mine, whole="own" in mine)
+
+
+def _drive(roles: Mapping[str, str]) -> str:
+    """Name of what is recorded as the drive: without that role, the summed current."""
+    return roles.get("drive", roles["current"])
 
 
 def _put(variables: Sequence[Any], values: Sequence[npt.NDArray[Any]]) -> None:

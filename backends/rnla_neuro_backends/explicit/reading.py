@@ -73,11 +73,10 @@ class Reading(ABC):
     exploration: Exploration
 
     def __init__(self, network: NetworkSpec) -> None:
-        model, last = network.model, len(network.sizes) - 2
+        model = network.model
         self.network, self.model = network, model
         self.modulators = modulator_names(model)
-        specs = [model.synapse_action if k == last else model.synapse_hidden for k in range(last + 1)]
-        self.traces = [len(trace_names(spec, model.roles["weight"])) for spec in specs]
+        self.traces = [len(trace_names(link.spec, model.roles["weight"])) for link in network.projections]
 
     @abstractmethod
     def accept(self, weights: list[FloatArray]) -> None:
@@ -184,7 +183,12 @@ class SilentReading(Reading):
         self._decaying = [self.modulators.index(name) for name in decaying_names(network.model)]
 
     def accept(self, weights: list[FloatArray]) -> None:
-        """See `Reading.accept`; a perturbation is followed, since nothing is known of the gain."""
+        """See `Reading.accept`; a perturbation is followed, since nothing is known of the gain.
+
+        Not of spikes: a perturbation grows wherever it makes one come a step earlier, whether or not a step is stable.
+        """
+        if self.model.spikes:
+            return
         before = self._engine.read()
         flat = [np.reshape(w, (len(w), -1)) for w in weights]
         self._engine.write({"w": np.concatenate(flat, axis=1)})

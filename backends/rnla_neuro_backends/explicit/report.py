@@ -73,10 +73,9 @@ def describe_plain(
         ConvergenceError: A step would not be stable.
     """
     with closing(build()) as simulation:
-        growth = refuse_growing(simulation.engine, network)
+        stable = _measured(simulation, network)
         seconds, count = timing.decisions(simulation)
         amount = sum(values.nbytes for values in simulation.state().values())
-    stable = f"measured: perturbations of the voltages shrink to {growth:.3g} in a step, also where two actions tie"
     return Description(
         road=road,
         fallbacks=(("all of it", reason),),
@@ -85,6 +84,13 @@ def describe_plain(
         seconds=seconds,
         basis=f"{count} decisions with random inputs and rewards, just now",
     )
+
+
+def _measured(simulation: ExplicitSimulation, network: NetworkSpec) -> str:
+    if network.model.spikes:
+        return "not measured: in a network that spikes, perturbations grow and shrink with the times of spikes"
+    growth = refuse_growing(simulation.engine, network)
+    return f"measured: perturbations of the voltages shrink to {growth:.3g} in a step, also where two actions tie"
 
 
 def _recognised(form: ExplicitForm, kernel: Kernel, device: Device) -> list[tuple[str, str]]:

@@ -51,7 +51,7 @@ class ExplicitSimulation(Simulation):
         self._last_input: FloatArray = np.zeros((self.n_agents, self.sizes[0]))
         self._sweeps: FloatArray = np.zeros(self.n_agents)
         self._known: dict[str, npt.NDArray[Any]] | None = None
-        self._shapes = [(b, a + 1) for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
+        self._shapes = [link.shape for link in network.projections]
         self._reading = reading_of(network, engine)
         self._exploration = self._reading.exploration
         self._told = told_by(self._exploration)
@@ -88,7 +88,8 @@ class ExplicitSimulation(Simulation):
         u, ebar, drive, noise = (seen[name] for name in ("u", "ebar", "drive", "noise"))
         if self._told is not None:  # the engine has the target in its place
             noise = np.zeros_like(noise)
-        recording = Recording(time, u, ebar, drive, self._reading.rates(seen), noise)
+        spikes = seen["spikes"].astype(np.bool_) if "spikes" in seen else None
+        recording = Recording(time, u, ebar, drive, self._reading.rates(seen), noise, spikes)
         return np.argmax(result.decision, axis=1), recording
 
     def _tell(self, label: Label) -> None:
@@ -180,8 +181,11 @@ class ExplicitSimulation(Simulation):
 
     def _idle(self, n_steps: int, events: EventBatch) -> None:
         if n_steps or len(events):
+            counted = self.spike_counts()
             self._advance(self._planner.idle(n_steps), self._last_input, events)
             self._clock += n_steps * self._planner.dt
+            if counted is not None:  # only those of trials count
+                self._write({"spikes": counted})
 
     def _pulsing(self) -> bool:
         """Whether a pulse lasts; one that has ended is set to 0."""
@@ -235,6 +239,12 @@ class ExplicitSimulation(Simulation):
         self._write({"w": self._flat(weights)})
         if self.decisions:
             self._start = "equilibrium"
+
+    def spike_counts(self) -> IntArray | None:
+        """Return the spikes of each layer in all trials so far; see `Simulation.spike_counts`."""
+        if not self.network.model.spikes:
+            return None
+        return np.array(self._read()["spikes"], dtype=np.int64)
 
     def traces(self) -> list[FloatArray]:
         """Return copies of the traces, one array (A, n_trace, n_post, n_pre + 1) a projection."""

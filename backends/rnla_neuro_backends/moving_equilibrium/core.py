@@ -144,7 +144,7 @@ class Call:
 
 @dataclass
 class Recording:
-    """Solved columns of one trial, C of them; layers after the input one after the other.
+    """Solved columns of one trial, C of them (steps, where an engine integrates); layers one after the other.
 
     Attributes:
         time: Biological seconds, shape (C,).
@@ -153,6 +153,8 @@ class Recording:
         drive: W r̄ with bias, same shape.
         rate: Rates r̄, same shape.
         noise: noise_bar, shape (A, C, n_out).
+        spikes: Which neurons spiked at the end of each step, the inputs first, shape (A, C, n_in + sum of layers);
+            None for models without spikes.
     """
 
     time: FloatArray
@@ -161,6 +163,7 @@ class Recording:
     drive: FloatArray
     rate: FloatArray
     noise: FloatArray
+    spikes: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass
