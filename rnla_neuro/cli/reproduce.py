@@ -69,7 +69,8 @@ def command(
         from rnla_neuro.reproduce.write import write_findings
 
         about = {"command": _command(publication, keys, chosen, quick), "seeds": ", ".join(map(str, chosen))}
-        written = write_findings(findings, folder, {**about, "minutes": round((time.monotonic() - began) / 60, 1)})
+        about |= {"minutes": f"{(time.monotonic() - began) / 60:.1f}"} | ({"quick": "yes"} if quick else {})
+        written = write_findings(findings, folder, about)
     if as_json:
         screen.print_json({"folder": str(folder), "findings": [one.as_dict() for one in findings]})
         return

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rnla_neuro import __version__
+from rnla_neuro.errors import MissingExtraError
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.reproduce.finding import Finding, Picture
 from rnla_neuro.run_config import plain
 
 
+class MissingReportWarning(UserWarning):
+    """The page is not written, because an extra is not installed."""
+
+
 def write_findings(findings: Sequence[Finding], folder: Path, about: dict[str, Any]) -> list[Path]:
-    """Write ``findings.json``, ``findings.md`` and ``figures/KEY.png|svg``; return the paths.
+    """Write ``findings.json``, ``findings.md``, ``report.html`` and ``figures/KEY.png|svg``; return the paths.
+
+    Without the extra ``report`` there is no ``report.html``, and a warning says so.
 
     Args:
         findings: What came of the checks.
@@ -33,6 +41,12 @@ def write_findings(findings: Sequence[Finding], folder: Path, about: dict[str, A
         with whole_or_nothing(folder / name) as temporary:
             temporary.write_text(text, encoding="utf-8")
         written.append(folder / name)
+    try:
+        from rnla_neuro.reproduce.page import write_findings_page
+
+        written.append(write_findings_page(findings, folder / "report.html", about))
+    except MissingExtraError as error:
+        warnings.warn(f"report.html is not written: {error}", MissingReportWarning, stacklevel=2)
     return written
 
 

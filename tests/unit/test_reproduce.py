@@ -101,3 +101,19 @@ def test_the_command_writes_its_findings(capsys, tmp_path):
     assert told["findings"][0]["verdict"] == "reproduced"
     assert {"findings.json", "findings.md"} <= {path.name for path in out.iterdir()}
     assert (out / "figures" / "errors.png").exists()
+
+
+def test_the_page_has_every_finding_and_says_when_it_was_a_quick_look(tmp_path):
+    pytest.importorskip("plotly")
+    from rnla_neuro.reproduce.page import write_findings_page
+
+    lines = Picture("lines", "trials", "cosine", (Series("a", [1, 10, 100], [0.1, 0.2, 0.3]),), log_x=True)
+    bars = Picture("bars", "", "accuracy", (Series("", ["a", "b"], [0.5, 0.7], [0.4, 0.6], [0.6, 0.8]),), {"chance": 0.1})
+    values = {"frequency": 1, "depth": 1, "width": 1, "step": 1, "n": 1, "trials": 10}
+    found = [
+        finding("lag", "reproduced", "late by <1 ms", [Row("a & b", 1.0)], lines, **values),
+        finding("perturbation", "not reproduced", "no", [Row("c", 2.0, 1.0, 3.0, 5)], bars, **values),
+    ]
+    text = write_findings_page(found, tmp_path / "page.html", {"command": "x", "quick": "yes"}).read_text()
+    assert found[0].title in text and found[1].title in text and "a &amp; b" in text and "late by &lt;1 ms" in text
+    assert "Of 2 claims: 1 reproduced, 1 not reproduced. A quick look" in text
