@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from rnla_neuro.codec import Codec
 from rnla_neuro.errors import ConfigError, RunFolderError
-from rnla_neuro.evaluation import accuracy, episode_returns
+from rnla_neuro.evaluation import accuracy, at_decision, episode_returns
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.session import RunRequest, Session
 from rnla_neuro.simulation import FloatArray, IntArray
@@ -159,7 +159,7 @@ class Agent:
         bridge = self._session.bridge
         shape = bridge.observation_space.shape
         if shape is None:  # a structure, for a codec of the user's own
-            inputs = bridge.encode_one(observation)
+            inputs = at_decision(bridge.encode_one(observation), self._session.simulation)
             actions = self._session.simulation.predict(inputs)[:, 0] + bridge.action_start
             return int(actions[0]) if self.n_agents == 1 else actions
         array = np.asarray(observation)
@@ -172,6 +172,7 @@ class Agent:
         inputs = bridge.codec.encode(array[None] if one else array)
         if not np.isfinite(inputs).all():
             raise ConfigError("predict: an observation holds NaN or infinity; it must be finite")
+        inputs = at_decision(inputs, self._session.simulation)
         actions = self._session.simulation.predict(inputs) + bridge.action_start
         if one:
             actions = actions[:, 0]

@@ -12,7 +12,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import ArrayLike, NDArray
 
 from rnla_neuro.channels import MODULATORS, REWARD, Channels
-from rnla_neuro.codec import Codec
+from rnla_neuro.codec import Codec, SignalCodec
 from rnla_neuro.errors import ConfigError, DeliveryError, RnlaError, TaskError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.rewards import RewardDelay
@@ -70,7 +70,7 @@ class EnvironmentBridge:
         ConfigError: Wrong seeds, delay, channels or times.
 
     Attributes:
-        observation: (A, n_in) inputs for the next decision.
+        observation: (A, n_in) inputs for the next decision, or (A, S, n_in) samples of them where they vary in time.
         n_in: Number of inputs.
         n_actions: Number of actions.
         decisions: Decisions taken, all agents together.
@@ -299,17 +299,18 @@ class EnvironmentBridge:
             return raw  # type: ignore[no-any-return]  # (A, n_in) float64, finite, never written again
         # A copy: an environment may write the next observation into the same memory.
         inputs = np.array(self.codec.encode(raw), dtype=np.float64)
-        if inputs.shape != (self.n_agents, self.n_in):
+        signal = isinstance(self.codec, SignalCodec) and inputs.ndim == 3
+        if (inputs[:, 0] if signal else inputs).shape != (self.n_agents, self.n_in):
             raise TaskError(
                 f"environment {self.name}: the codec {type(self.codec).__name__} made inputs of shape "
                 f"{inputs.shape}; needed is ({self.n_agents}, {self.n_in})"
             )
         wrong = np.argwhere(~np.isfinite(inputs))
         if len(wrong):
-            agent, k = wrong[0].tolist()
+            agent, *_, k = wrong[0].tolist()
             raise TaskError(
                 f"environment {self.name}, agent {agent} (seed {self._seeds[agent]}): input {k} "
-                f"is {inputs[agent, k]} after step {self._steps}; it must be a finite number"
+                f"is {inputs[tuple(wrong[0])]} after step {self._steps}; it must be a finite number"
             )
         return inputs
 

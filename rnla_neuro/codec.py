@@ -61,6 +61,10 @@ class Codec(ABC):
         """
         from gymnasium import spaces
 
+        from rnla_neuro.tasks.tracking import Signal
+
+        if isinstance(space, Signal):
+            return SignalCodec(space.shape[1])
         if isinstance(space, spaces.Box):
             return BoxCodec(space.low, space.high, space.dtype.kind in "iub" if scale is None else scale)
         if isinstance(space, spaces.Discrete):
@@ -106,6 +110,21 @@ class BoxCodec(Codec):
         if array.dtype != np.float64:
             array = array.astype(np.float64)
         return array if self._shift is None else (array - self._shift) * self._factor
+
+
+class SignalCodec(Codec):
+    """Leaves samples of a signal over a trial as they are.
+
+    Args:
+        n: Number of inputs.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.n_in = n
+
+    def encode(self, batch: Any) -> FloatArray:
+        """Return (A, S, n_in) samples."""
+        return np.asarray(batch, dtype=np.float64)
 
 
 class OneHotCodec(Codec):

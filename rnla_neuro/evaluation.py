@@ -7,8 +7,11 @@ import numpy as np
 from rnla_neuro.bridge import EnvironmentBridge
 from rnla_neuro.codec import Codec
 from rnla_neuro.errors import TaskError
+from rnla_neuro.learners.common import LayeredNetwork, LearnerOptions
 from rnla_neuro.seeding import streams
 from rnla_neuro.simulation import FloatArray, IntArray, Simulation
+from rnla_neuro.spec.form import EquilibriumForm
+from rnla_neuro.spec.numeric import ActionLayer
 from rnla_neuro.tasks.catalogue import Task
 from rnla_neuro.vectorize import EnvironmentLike
 
@@ -24,7 +27,33 @@ def accuracy(simulation: Simulation, task: Task, split: str = "test") -> FloatAr
 def decisions(simulation: Simulation, task: Task, split: str = "test") -> tuple[IntArray, IntArray]:
     """Return the right actions of all patterns of a split, shape (N,), and the greedy decisions, (A, N)."""
     inputs, labels = task.dataset(split)
-    return labels, simulation.predict(inputs)
+    return labels, simulation.predict(at_decision(inputs, simulation))
+
+
+def at_decision(inputs: FloatArray, simulation: Simulation) -> FloatArray:
+    """Return what is shown when the decision falls: of samples over a trial, (B, S, n_in), the one at that time."""
+    if inputs.ndim == 2:
+        return inputs
+    return inputs[:, round((inputs.shape[1] - 1) * simulation.decision_time / simulation.trial_duration)]
+
+
+def tracking_error(weights: list[FloatArray], form: EquilibriumForm, task: Task, split: str = "test") -> FloatArray:
+    """Return the mean squared distance between the action layer's rates and the targets of a task, shape (A,).
+
+    Rates are those of the moving equilibrium without nudging and noise, at every sample of every trial of a split.
+
+    Args:
+        weights: One array (A, n_post, n_pre + 1) a projection.
+        form: The model.
+        task: A task whose targets vary in time.
+        split: ``train`` or ``test``.
+    """
+    signals, targets = task.tracks(split)
+    flat = signals.reshape(-1, signals.shape[-1])
+    drive = LayeredNetwork(weights, LearnerOptions(form=form)).drive_of(flat)
+    rate = ActionLayer(form).rate(drive, drive, np.zeros_like(drive))
+    off = rate - targets.reshape(1, len(flat), -1)
+    return np.asarray((off**2).mean(axis=(1, 2)), dtype=np.float64)
 
 
 def greedy_actions(

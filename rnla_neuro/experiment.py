@@ -18,12 +18,12 @@ from rnla_neuro.analysis.operations import spikes_per_decision, synaptic_operati
 from rnla_neuro.analysis.statistics import summary
 from rnla_neuro.bridge import StepOutcome
 from rnla_neuro.errors import TaskError
-from rnla_neuro.evaluation import decisions, episode_returns
+from rnla_neuro.evaluation import decisions, episode_returns, tracking_error
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.results import WINDOW, Results, RunFolder
 from rnla_neuro.run_config import RunConfig
 from rnla_neuro.session import LEARNERS, RunRequest, Session
-from rnla_neuro.simulation import IntArray
+from rnla_neuro.simulation import FloatArray, IntArray
 from rnla_neuro.tasks import catalogue
 from rnla_neuro.tasks.catalogue import Task
 
@@ -241,6 +241,12 @@ def _evaluation(session: Session, episodes: int) -> dict[str, Any]:
     return {**summary([None] * len(session.request.seeds)), "reason": reason}
 
 
+def _tracking(session: Session, weights: list[FloatArray]) -> dict[str, Any]:
+    """Return the mean squared error of following the test signals with some weights."""
+    assert session.task is not None
+    return summary(tracking_error(weights, session.network.form, session.task))
+
+
 def _confusion(labels: IntArray, decided: IntArray, n_actions: int) -> list[str]:
     """Return the decisions on the test set, a text a seed: rows are right actions, columns what was decided.
 
@@ -263,6 +269,9 @@ def summarise(session: Session, results: Results, episodes: int) -> dict[str, An
     if session.task.is_dataset:
         labels, decided = decisions(simulation, session.task)
         report["test_accuracy"] = summary((decided == labels).mean(axis=1))
+        if session.task.varying:
+            report["test_error"] = _tracking(session, simulation.weights())
+            report["test_error_before"] = _tracking(session, session.network.initial_weights())
         report["confusion"] = _confusion(labels, decided, session.network.sizes[-1])
     else:
         report["evaluation_return"] = _evaluation(session, episodes)

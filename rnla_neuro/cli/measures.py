@@ -11,7 +11,14 @@ from rnla_neuro.results import Results
 if TYPE_CHECKING:
     from rich.table import Table
 
-MEASURES = ("test_accuracy", "evaluation_return", "reward", "iterations_to_threshold")
+MEASURES = (
+    "test_error",
+    "test_error_before",
+    "test_accuracy",
+    "evaluation_return",
+    "reward",
+    "iterations_to_threshold",
+)
 
 
 def measures_of(run: Results) -> dict[str, Any]:
@@ -71,7 +78,13 @@ def words(name: str, run: Results) -> str:
         return f"reward, last {tail:,} decisions"
     if name == "iterations_to_threshold":
         return "decisions to a running hit rate of 80 %"
-    return {"test_accuracy": "test accuracy", "evaluation_return": "return of an episode, greedy"}[name]
+    known = {
+        "test_accuracy": "test accuracy",
+        "evaluation_return": "return of an episode, greedy",
+        "test_error": "mean squared error, test signals",
+        "test_error_before": "the same before learning",
+    }
+    return known[name]
 
 
 def one_run(run: Results) -> Table:
@@ -103,6 +116,8 @@ def many_runs(runs: Sequence[Results]) -> Table:
     found = [measures_of(run) for run in runs]
     names = [name for name in MEASURES if any(name in one for one in found)]
     headings = {
+        "test_error": "squared error",
+        "test_error_before": "before learning",
         "test_accuracy": "test accuracy",
         "evaluation_return": "return",
         "reward": "reward",

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ENVIRONMENTS", "Task", "available", "get", "register"]
 
-# Environment id -> stem of its classes in environments.py: <stem>Env, and <stem>VectorEnv for many agents.
+# Environment id -> stem of its classes: <stem>Env, and <stem>VectorEnv for many agents. They are in environments.py,
+# those of `VARYING` in tracking.py.
 ENVIRONMENTS: Final = {
     "rnla/Parity-v0": "Parity",
     "rnla/Bars-v0": "Bars",
@@ -21,6 +22,7 @@ ENVIRONMENTS: Final = {
     "rnla/Digits-v0": "Digits",
     "rnla/ThreeDigits-v0": "ThreeDigits",
     "rnla/Table-v0": "Table",
+    "rnla/Tracking-v0": "Tracking",
 }
 
 #: Those whose inputs and targets vary in time during a trial.
@@ -34,10 +36,11 @@ def register() -> None:
 
     for env_id, stem in ENVIRONMENTS.items():
         if env_id not in registry:
+            module = f"rnla_neuro.tasks.{'tracking' if env_id in VARYING else 'environments'}"
             gymnasium_register(
                 id=env_id,
-                entry_point=f"rnla_neuro.tasks.environments:{stem}Env",
-                vector_entry_point=f"rnla_neuro.tasks.environments:{stem}VectorEnv",
+                entry_point=f"{module}:{stem}Env",
+                vector_entry_point=f"{module}:{stem}VectorEnv",
             )
 
 

@@ -84,11 +84,23 @@ class Task:
         """
         if not self.is_dataset:
             raise TaskError(f"task {self.name!r} is not a data set: measure it by episodes")
-        from rnla_neuro.tasks import environments
-
-        make_source = getattr(environments, f"{ENVIRONMENTS[self.env_id]}Env").make_source
+        module = importlib.import_module(f"rnla_neuro.tasks.{'tracking' if self.varying else 'environments'}")
+        make_source = getattr(module, f"{ENVIRONMENTS[self.env_id]}Env").make_source
         source: PatternSource = make_source(**self.kwargs)
         return source
+
+    def tracks(self, split: str = "test") -> tuple[FloatArray, FloatArray]:
+        """Return the signals of a split, shape (N, S, n_in), and their targets, shape (N, S, n_out).
+
+        Raises:
+            TaskError: There is no such split, or inputs do not vary in time.
+        """
+        from rnla_neuro.tasks.tracking import SignalSource
+
+        source = self.source()
+        if not isinstance(source, SignalSource):
+            raise TaskError(f"task {self.name!r} has inputs that are held for a trial, and no targets in time")
+        return source.tracks(split)
 
 
 _TASKS: Final = (
@@ -148,6 +160,38 @@ _TASKS: Final = (
         summary="the poster's setting: three 10×10 digits, one image a class, reward +1 or -1",
         chance=1 / 3,
         chance_reward=-1 / 3,
+    ),
+    Task(
+        "tracking",
+        "rnla/Tracking-v0",
+        hidden=(30,),
+        iterations=5_000,
+        model="rate_nla_tracking",
+        summary="imitate a teacher network while 3 sinusoids run on; learner supervised",
+        chance=0.5,
+        chance_reward=0.5,
+    ),
+    Task(
+        "tracking-product",
+        "rnla/Tracking-v0",
+        {"law": "product"},
+        hidden=(30,),
+        iterations=5_000,
+        model="rate_nla_tracking",
+        summary="follow products of 2 sinusoids while they run on; learner supervised",
+        chance=0.5,
+        chance_reward=0.5,
+    ),
+    Task(
+        "tracking-delay",
+        "rnla/Tracking-v0",
+        {"law": "delay"},
+        hidden=(30,),
+        iterations=5_000,
+        model="rate_nla_tracking",
+        summary="say what 2 sinusoids were 20 ms ago, and their product then; learner supervised",
+        chance=0.5,
+        chance_reward=0.5,
     ),
 )
 

@@ -20,7 +20,7 @@ from rnla_neuro.tasks.digits import digits, three_digits
 from rnla_neuro.tasks.sources import BarsSource, FloatArray, IntArray, PatternSource, parity, random_patterns
 from rnla_neuro.tasks.table import table
 
-_BLOCK: Final = 256  # patterns drawn ahead; part of what a seed determines, so never change it
+BLOCK: Final = 256  # patterns drawn ahead; part of what a seed determines, so never change it
 _SHADES: Final = " .:-=+*#%@"
 
 
@@ -52,13 +52,21 @@ class PatternEnv(gym.Env[Any, Any]):
     ) -> tuple[FloatArray, dict[str, Any]]:
         """Show the next pattern; with a seed, the first one of that seed's sequence."""
         super().reset(seed=seed)
-        if seed is not None or self._block is None or self._next == _BLOCK:
-            self._block = self.source.draw(self.np_random, _BLOCK)
+        if seed is not None or self._block is None or self._next == BLOCK:
+            self._block = self._draw()
             self._next = 0
         patterns, labels = self._block
         self._pattern, self._label = patterns[self._next], int(labels[self._next])
         self._next += 1
-        return self._pattern.copy(), {"label": self._label}
+        return self._pattern.copy(), self._info()
+
+    def _draw(self) -> tuple[FloatArray, IntArray]:
+        """Draw the next patterns and the right actions."""
+        return self.source.draw(self.np_random, BLOCK)
+
+    def _info(self) -> dict[str, Any]:
+        """Say what is right for the pattern that is shown."""
+        return {"label": self._label}
 
     def step(self, action: int) -> tuple[FloatArray, float, bool, bool, dict[str, Any]]:
         """Reward the action and end the episode.
@@ -73,7 +81,7 @@ class PatternEnv(gym.Env[Any, Any]):
                 f"{type(self).__name__}: action {action!r}: allowed are 0 to {self.source.n_classes - 1}"
             )
         reward = self.source.hit if action == self._label else self.source.miss
-        return self._pattern.copy(), reward, True, False, {"label": self._label}
+        return self._pattern.copy(), reward, True, False, self._info()
 
     def render(self) -> str:
         """Draw the pattern that is shown, dark for small and dense for large inputs."""
@@ -112,7 +120,7 @@ class PatternVectorEnv(gym.vector.VectorEnv[Any, Any, NDArray[Any]]):
         self._rngs: list[np.random.Generator] = []
         self._patterns = np.empty((0, num_envs, self.source.n_in))
         self._labels = np.empty((0, num_envs), dtype=np.int64)
-        self._at = _BLOCK
+        self._at = BLOCK
         self._plain_reward = (self.source.hit, self.source.miss) == (1.0, 0.0)
         self._everyone = np.ones(num_envs, dtype=np.bool_)
         self._nobody = np.zeros(num_envs, dtype=np.bool_)
@@ -140,11 +148,11 @@ class PatternVectorEnv(gym.vector.VectorEnv[Any, Any, NDArray[Any]]):
             if len(seeds) != self.num_envs or any(one is None for one in seeds):
                 raise TaskError(f"seeds {seeds}: give one whole number to each of {self.num_envs} agents")
             self._rngs = [seeding.np_random(int(one))[0] for one in seeds]
-            self._at = _BLOCK
+            self._at = BLOCK
         elif not self._rngs:
             self._rngs = [seeding.np_random()[0] for _ in range(self.num_envs)]
         self._advance()
-        return self._patterns[self._at], {"label": self._labels[self._at], "_label": self._everyone}
+        return self._patterns[self._at], self._info()
 
     def step(
         self, actions: IntArray
@@ -168,9 +176,7 @@ class PatternVectorEnv(gym.vector.VectorEnv[Any, Any, NDArray[Any]]):
             reward = self.source.miss + (self.source.hit - self.source.miss) * reward
         self._advance()
         everyone = self._everyone
-        info = {
-            "label": self._labels[self._at],
-            "_label": everyone,
+        info = self._info() | {
             "final_obs": pattern,
             "_final_obs": everyone,
             "final_info": {"label": label, "_label": everyone},
@@ -184,15 +190,23 @@ class PatternVectorEnv(gym.vector.VectorEnv[Any, Any, NDArray[Any]]):
         Blocks are new arrays each time and never written again, so that views of them can be handed out.
         """
         self._at += 1
-        if self._at < _BLOCK:
+        if self._at < BLOCK:
             return
-        self._patterns = np.empty((_BLOCK, self.num_envs, self.source.n_in))
-        self._labels = np.empty((_BLOCK, self.num_envs), dtype=np.int64)
-        for agent, rng in enumerate(self._rngs):
-            self._patterns[:, agent], self._labels[:, agent] = self.source.draw(rng, _BLOCK)
+        self._draw()
         self._patterns.setflags(write=False)
         self._labels.setflags(write=False)
         self._at = 0
+
+    def _draw(self) -> None:
+        """Draw a block of patterns for each agent."""
+        self._patterns = np.empty((BLOCK, self.num_envs, self.source.n_in))
+        self._labels = np.empty((BLOCK, self.num_envs), dtype=np.int64)
+        for agent, rng in enumerate(self._rngs):
+            self._patterns[:, agent], self._labels[:, agent] = self.source.draw(rng, BLOCK)
+
+    def _info(self) -> dict[str, Any]:
+        """Say what is right for the patterns that are shown."""
+        return {"label": self._labels[self._at], "_label": self._everyone}
 
 
 def _spaces(source: PatternSource) -> tuple[gym.spaces.Box, gym.spaces.Discrete]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -95,3 +96,10 @@ def relative(new: Sequence[np.ndarray], old: Sequence[np.ndarray]) -> float:
     """Return the largest difference over the largest value, over a list of arrays."""
     size = max(float(np.abs(x).max()) for x in old)
     return max(float(np.abs(a - b).max()) for a, b in zip(new, old, strict=True)) / size
+
+
+def told(simulation: Any, trial: int) -> np.ndarray | None:
+    """Return what a trial's action layer ought to do, (A, n_out), for a model that is told a target."""
+    if not simulation.network.model.takes_target:
+        return None
+    return np.random.default_rng(50 + trial).uniform(-2, 2, (simulation.n_agents, simulation.sizes[-1]))

@@ -18,7 +18,7 @@ from rnla_neuro.events import EventBatch
 from rnla_neuro.spec.loader import available_models, load_model
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.equilibrium import EquilibriumSimulation
-from tests.conformance.nets import build, events, relative
+from tests.conformance.nets import build, events, relative, told
 
 MODELS = available_models()
 BOTH = pytest.mark.backend("equilibrium:native", "equilibrium:numpy")
@@ -90,12 +90,12 @@ def run(simulation: EquilibriumSimulation, samples: int = 1, record: bool = True
             course.note(simulation)
         x, given = inputs(k, n_agents, n_in, samples), rewards(simulation, k) if k < 6 else events()
         if record:
-            action, seen = simulation.decide_recorded(x, given)
+            action, seen = simulation.decide_recorded(x, given, told(simulation, k))
             course.u.append(seen.u)
             course.ebar.append(seen.ebar)
             course.drive.append(seen.drive)
         else:
-            action = simulation.decide(x, given)
+            action = simulation.decide(x, given, told(simulation, k))
         course.action.append(action)
         course.note(simulation)
     return course
@@ -247,7 +247,7 @@ def test_restore_continues_to_the_bit(name: str, core: str, after: int) -> None:
         build(fast(name), SIZES, SEEDS, core=core) as other,
     ):
         for k in range(after):
-            simulation.decide(inputs(k, 2, 5, 1), rewards(simulation, k))
+            simulation.decide(inputs(k, 2, 5, 1), rewards(simulation, k), told(simulation, k))
         state = {key: value.copy() for key, value in simulation.state().items()}
         ends = []
         for target in (simulation, simulation, other):  # once through, again, and in another simulation
@@ -255,9 +255,9 @@ def test_restore_continues_to_the_bit(name: str, core: str, after: int) -> None:
                 target.restore(state)
             course = Course()
             for k in range(after, after + 3):
-                course.action.append(target.decide(inputs(k, 2, 5, 1), rewards(target, k)))
+                course.action.append(target.decide(inputs(k, 2, 5, 1), rewards(target, k), told(target, k)))
             target.finish(events((0, target.next_decision + 0.05, 1.0)))
-            course.action.append(target.decide(inputs(9, 2, 5, 1), events()))
+            course.action.append(target.decide(inputs(9, 2, 5, 1), events(), told(target, 9)))
             course.note(target)
             ends.append([*course.action, *course.traces, *course.weights, *course.modulators])
     for end in ends[1:]:
@@ -271,12 +271,12 @@ def test_a_state_moves_between_cores() -> None:
     ends = []
     with build(fast(name), SIZES, SEEDS, core="numpy", **EXACT) as first:
         for k in range(3):
-            first.decide(inputs(k, 2, 5, 1), rewards(first, k))
+            first.decide(inputs(k, 2, 5, 1), rewards(first, k), told(first, k))
         state = first.state()
         for core in ("numpy", "native"):
             with build(fast(name), SIZES, SEEDS, core=core, **EXACT) as second:
                 second.restore(state)
-                second.decide(inputs(3, 2, 5, 1), rewards(second, 3))
+                second.decide(inputs(3, 2, 5, 1), rewards(second, 3), told(second, 3))
                 ends.append([*second.weights(), *second.traces()])
     assert max(relative([a], [b]) for a, b in zip(*ends, strict=True)) < 1e-10
 

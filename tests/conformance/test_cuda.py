@@ -43,7 +43,7 @@ from tests.conformance.cuda.emulation import (
     Replay,
     compile_program,
 )
-from tests.conformance.nets import events, relative, variant
+from tests.conformance.nets import events, relative, told, variant
 
 MODELS = available_models()
 SIZES, SEEDS = (5, 7, 40, 4), (3, 8)
@@ -68,7 +68,7 @@ def network(name: str, precision: str = "float64", **overrides: str) -> NetworkS
 def live(simulation: ExplicitSimulation, trials: int = 3) -> np.ndarray:
     """Run trials with rewards at awkward times, of every channel; return the decisions."""
     rng, decisions = np.random.default_rng(5), []
-    for _ in range(trials):
+    for k in range(trials):
         start = simulation.next_decision - simulation.decision_time
         rows = [
             (agent, start + share * simulation.trial_duration, 0.5 * rng.standard_normal(), channel)
@@ -76,7 +76,7 @@ def live(simulation: ExplicitSimulation, trials: int = 3) -> np.ndarray:
             for channel in range(len(simulation.channels))
         ]
         x = rng.uniform(size=(simulation.n_agents, simulation.sizes[0]))
-        decisions.append(simulation.decide(x, events(*rows)))
+        decisions.append(simulation.decide(x, events(*rows), told(simulation, k)))
     simulation.finish(EventBatch.empty())
     return np.array(decisions)
 

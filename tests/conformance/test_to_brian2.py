@@ -308,7 +308,10 @@ def test_every_shipped_model_runs(name: str) -> None:
     before = net.weights()
     net.settle()
     net.present(np.full(4, 0.4))
-    net.explore()
+    if net.model.takes_target:
+        net.teach([1.0, -1.0])
+    else:
+        net.explore()
     net.open_gate()
     net.run(5 * ms)
     assert net.decide() in (0, 1)

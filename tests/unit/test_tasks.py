@@ -49,7 +49,7 @@ def test_a_single_environment_and_many_show_the_same_sequence(env_id, kwargs):
     for k in range(600):  # more than two blocks drawn ahead
         np.testing.assert_array_equal(patterns[1], pattern)
         assert infos["label"][1] == info["label"]
-        shown.append(tuple(pattern))
+        shown.append(tuple(pattern.ravel()))
         action = k % single.action_space.n
         patterns, rewards, terminated, truncated, infos = many.step(np.full(3, action))
         final, reward, ended, cut, final_info = single.step(action)
@@ -238,9 +238,12 @@ def test_registering_twice_changes_nothing():
     assert gym.spec("rnla/Digits-v0") is spec
 
 
+TRACKING = ("tracking", "tracking-product", "tracking-delay")
+
+
 def test_catalogue_names_defaults_and_chance():
     known = tasks.available()
-    assert list(known) == ["xor", "parity4", "bars", "patterns", "digits", "three-digits"]
+    assert list(known) == ["xor", "parity4", "bars", "patterns", "digits", "three-digits", *TRACKING]
     assert known["digits"].hidden == (40,)
     assert known["three-digits"].model == "rate_nla_poster"
     for task in known.values():
