@@ -167,7 +167,7 @@ class Brian2Network:
             ConfigError: The model does not explore.
         """
         spec, n_out = self.model.exploration, self.sizes[-1]
-        if self.process is None:
+        if self.process is None or self.model.takes_target:
             raise ConfigError(f"model {self.model.name!r} has no exploration noise to set (law {spec.law!r})")
         if noise is None:
             gumbel = spec.law == "gumbel"
@@ -182,6 +182,21 @@ class Brian2Network:
         else:  # the file low-passes it: the voltages do not jump
             setattr(self.layers[-1], self.process, values)
         return values
+
+    def teach(self, target: npt.ArrayLike) -> None:
+        """Tell the action layer what it ought to do; its error follows at once.
+
+        Args:
+            target: One value an action neuron, shape (n_out,).
+
+        Raises:
+            ConfigError: The model takes no target.
+        """
+        if not self.model.takes_target:
+            raise ConfigError(f"model {self.model.name!r} takes no target: no equation of its action neuron uses it")
+        values = _vector(target, self.sizes[-1], "target")
+        with self.jumps.jump():
+            self.layers[-1].target = values
 
     def open_gate(self, is_open: bool = True) -> None:
         """Let the eligibility traces integrate, or only decay."""
