@@ -28,6 +28,7 @@ COMMANDS = {
     "show": "show runs: a table, and a picture of the learning curves",
     "align": "compare self-nudging with the exact policy gradient, layer by layer",
     "record": "record voltages, rates, errors and spikes of chosen trials of a run",
+    "animate": "draw trials of a run as a moving picture, GIF or MP4",
     "reproduce": "check every claim of the poster, with figure, statistic and verdict",
 }
 EXAMPLES = (

@@ -74,6 +74,18 @@ def whole_above_zero(option: str, example: str) -> Callable[[str], int]:
     return read
 
 
+def whole_from_zero(option: str, example: str) -> Callable[[str], int]:
+    """Return a reader of whole numbers from 0."""
+
+    def read(text: str) -> int:
+        number = _whole(text)
+        if number is None or number < 0:
+            raise ConfigError(f"{option} {text}: a whole number from 0 is needed, such as {option} {example}")
+        return number
+
+    return read
+
+
 def hidden(text: str) -> tuple[int, ...]:
     """Read sizes of hidden layers, from the input on.
 

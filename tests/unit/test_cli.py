@@ -183,6 +183,14 @@ WRONG = [
     (["record", "x", "--out", "a.hdf"], ["a.hdf", "known: .nix, .npz, .nwb"]),
     (["record", "nowhere", "--at", "begin"], ["nowhere is not a run folder"]),
     (["record", "x", "--backend", "equilibrum"], ["did you mean 'equilibrium'?"]),
+    (["animate", "nowhere"], ["nowhere is not a run folder"]),
+    (["animate", "nowhere.npz"], ["there is no recording nowhere.npz"]),
+    (["animate", "x", "--trials", "0"], ["--trials 0", "a count"]),
+    (["animate", "x", "--seed", "few"], ["--seed few", "whole number from 0"]),
+    (["animate", "x", "--frames", "0"], ["--frames 0"]),
+    (["animate", "x", "--fps", "0"], ["--fps 0"]),
+    (["animate", "x", "--out", "a.avi"], ["a.avi", "known: .gif, .mp4"]),
+    (["animate", "nowhere", "--at", "begin"], ["nowhere is not a run folder"]),
 ]
 
 
