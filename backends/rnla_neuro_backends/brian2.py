@@ -1,8 +1,8 @@
 """Backend `brian2`: the model's strings in this process, by numpy or compiled through Brian2's Cython target.
 
-Two roads lead through a step. *fused*: for models of the proven form, one kernel for the whole step, with dense
-loops and the eligibility formed at events. *plain*: Brian2's own `NeuronGroup` and `Synapses`, for any model; slow,
-and what everything else is compared with.
+Two roads lead through a step. *fused*: one kernel for the whole step, with the eligibility formed at events; models of
+the proven form have one of their own, most others go the general one, for which Cython is needed. *plain*: Brian2's own
+`NeuronGroup` and `Synapses`, for any model; slow, and what everything else is compared with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rnla_neuro.backend import Backend, Capabilities, Description
 from rnla_neuro.errors import BackendError, ConfigError, unknown
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro_backends.explicit.engine import Engine
-from rnla_neuro_backends.explicit.roads import PlainRoadWarning, choose_road, why_not_fused
+from rnla_neuro_backends.explicit.roads import PlainRoadWarning, choose_road, fused_kernel, why_not_fused
 from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler, no_compiler
 
@@ -62,8 +62,9 @@ class Brian2Backend(Backend):
         if target not in TARGETS:
             raise ConfigError(unknown("target", target, TARGETS))
         slower = "the model runs on Brian2's own groups, step by step by its own equations, which is slower"
-        road = choose_road(network.model, road, slower)
-        engine = _engine(network, road, _target(target), fallback=target == "auto")
+        runs = _target(target)
+        road = choose_road(network, road, slower, general=runs == "cython")
+        engine = _engine(network, road, runs, fallback=target == "auto")
         try:
             return ExplicitSimulation(network, engine, start, self.name)
         except BaseException:
@@ -74,7 +75,8 @@ class Brian2Backend(Backend):
         """Say how the network would be run with ``auto``; see `Backend.describe`."""
         from rnla_neuro_backends.explicit.report import describe, describe_plain
 
-        reason = why_not_fused(network.model)
+        cython = importlib.util.find_spec("Cython") is not None and find_compiler() is not None
+        reason = why_not_fused(network, general=cython)
         if reason is not None:
             return describe_plain(
                 network,
@@ -82,7 +84,7 @@ class Brian2Backend(Backend):
                 str(reason),
                 lambda: self.build(network, road="plain", target="numpy"),  # Cython compiles for minutes
             )
-        if importlib.util.find_spec("Cython") is not None and find_compiler() is not None:
+        if cython:
             road = "in this process, by the fused kernel, compiled with Cython"
             what = "the same kernel, in the program of brian2_cpp,"
             return describe(network, road, ready=lambda: _same_kernel(network), ready_is=what)
@@ -99,10 +101,9 @@ def _same_kernel(network: NetworkSpec) -> ExplicitSimulation | None:
     """Return a simulation with the kernel in the compiled program, if that has been built."""
     from rnla_neuro_backends.brian2_program.build import find_built
     from rnla_neuro_backends.brian2_program.standalone import StandaloneEngine
-    from rnla_neuro_backends.explicit.kernel import make_kernel
 
     try:
-        kernel = make_kernel(network)
+        kernel = fused_kernel(network)
         return None if find_built(kernel) is None else ExplicitSimulation(network, StandaloneEngine(kernel))
     except BackendError:  # no make: then there is no program either
         return None
@@ -134,14 +135,16 @@ def _engine(network: NetworkSpec, road: str, target: str, fallback: bool) -> Eng
         return PlainEngine(network, "cython" if target == "cython" and not fallback else "numpy")
     if target == "cython":
         from rnla_neuro_backends.brian2_program.runtime import RuntimeEngine
-        from rnla_neuro_backends.explicit.kernel import make_kernel
 
+        kernel = fused_kernel(network)
         try:
-            return RuntimeEngine(make_kernel(network))
+            return RuntimeEngine(kernel)
         except BackendError as error:
             if not fallback:
                 raise
             _fall_back(str(error))
+            if kernel.INPUT == "value":  # numpy has no general kernel
+                return _engine(network, "plain", "numpy", fallback=True)
     from rnla_neuro_backends.explicit.numpy_kernel import NumpyEngine
 
     return NumpyEngine(network)

@@ -36,7 +36,7 @@ class Brian2CppBackend(Backend):
     name = "brian2_cpp"
     summary = "one compiled program (Brian2's C++ standalone) that closes the loop with the environment by itself"
     capabilities = Capabilities(
-        kinds=("rate",),
+        kinds=("rate", "spiking"),
         precisions=("float64", "float32"),
         options=("road", "start", "directory"),
     )
@@ -68,7 +68,7 @@ class Brian2CppBackend(Backend):
         from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 
         self.check(network, options)
-        made = _Program(network, choose_road(network.model, road, PLAIN))
+        made = _Program(network, choose_road(network, road, PLAIN))
         engine = made.engine(None if directory is None else made.leave(Path(directory), self.name))
         try:
             return ExplicitSimulation(network, engine, start, self.name)
@@ -86,7 +86,7 @@ class Brian2CppBackend(Backend):
         """Say how the network would be run; see `Backend.describe`."""
         from rnla_neuro_backends.explicit.report import describe
 
-        reason = why_not_fused(network.model)
+        reason = why_not_fused(network)
         if reason is not None:
             return self._describe_plain(network, str(reason))
         made = _Program(network, "fused")
@@ -114,7 +114,7 @@ class Brian2CppBackend(Backend):
         """Write the program's project into an empty folder, without compiling it; see `Backend.leave_project`."""
         from rnla_neuro_backends.brian2_program.readme import leave_project, title
 
-        made = _Program(network, choose_road(network.model, "auto", PLAIN))
+        made = _Program(network, choose_road(network, "auto", PLAIN))
         text = network.model.text
         return leave_project(made.kernel, text, folder, made.write, self.name, title(network))
 
@@ -128,9 +128,9 @@ class _Program:
         self.write: Callable[[Any, Path], None]
         if road == "fused":
             from rnla_neuro_backends.brian2_program.standalone import write_project
-            from rnla_neuro_backends.explicit.kernel import make_kernel
+            from rnla_neuro_backends.explicit.roads import fused_kernel
 
-            self.kernel, self.write = make_kernel(network), write_project
+            self.kernel, self.write = fused_kernel(network), write_project
         else:
             from rnla_neuro_backends.brian2_program.plain_kernel import PlainKernel
             from rnla_neuro_backends.brian2_program.plain_project import write_plain_project

@@ -15,6 +15,7 @@ from rnla_neuro.backend import get_backend
 from rnla_neuro.bridge import EnvironmentBridge
 from rnla_neuro.errors import BackendError, ConfigError
 from rnla_neuro.network import NetworkSpec
+from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.spec.loader import parse_model
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends import brian2 as backend
@@ -123,7 +124,7 @@ def test_a_model_that_is_not_proven_runs_and_says_why() -> None:
     assert isinstance(simulation.engine, PlainEngine)
     assert not simulation.engine.net.at_once
     with pytest.raises(BackendError, match=r"\[neuron.hidden\] equations, r: term 'I/2'"):
-        get_backend("brian2").build(simulation.network, road="fused")
+        get_backend("brian2").build(simulation.network, road="fused", target="numpy")  # only Cython has another kernel
 
 
 def test_a_model_that_is_not_proven_learns_by_its_own_equations() -> None:
@@ -166,10 +167,19 @@ def test_predictions_of_a_model_that_is_not_proven_come_from_a_silent_copy() -> 
     assert len(np.unique(actions)) == 2
 
 
-def test_credit_of_a_model_that_is_not_proven_is_refused_by_name() -> None:
-    model = variant("rate_nla", HALF)
-    with pytest.raises(BackendError, match=r"'credit' is known for models of the proven form only.*term 'I/2'"):
-        get_backend("brian2").build(NetworkSpec(model, SIZES, (1,)), target="numpy", road="plain")
+def test_credit_of_a_model_that_is_not_proven_is_read_from_its_strings() -> None:
+    for delay in (RewardDelay(), RewardDelay.parse("iterations:1")):
+        credits = [
+            NetworkSpec(variant("rate_nla_late", change), SIZES, (1,), delay=delay).credit for change in ({}, HALF)
+        ]
+        assert credits[0] == pytest.approx(credits[1], rel=1e-12)
+
+
+def test_credit_is_refused_where_a_trace_does_not_decay_at_a_constant_rate() -> None:
+    line = "dE1/dt = (-E1 + gate*(u_post - drive_post - noise_bar_post)*rbar_pre)/tau_elig : 1"
+    bent = {line: line.replace("-E1", "-E1*abs(u_post)")}
+    with pytest.raises(BackendError, match=r"dE1/dt: 'credit' needs traces that are linear, with constant coeff"):
+        get_backend("brian2").build(NetworkSpec(variant("rate_nla_late", HALF | bent), SIZES, (1,)), road="plain")
 
 
 def test_errors_that_read_noise_which_moves_within_a_step_are_not_for_the_kernels() -> None:

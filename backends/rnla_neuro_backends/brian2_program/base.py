@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 
-from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine
+from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, FloatArray
 from rnla_neuro_backends.explicit.kernel import Arrays, Kernel
-
-_INTERNAL = ("params", "matrices", "pend_a", "pend_pre", "pend_stamp")
-"""State arrays that are no part of the canonical state: constants, and what a flush empties."""
 
 
 class KernelEngine(Engine):
@@ -21,10 +17,11 @@ class KernelEngine(Engine):
     """
 
     def __init__(self, kernel: Kernel) -> None:
-        self.kernel = kernel
+        self.kernel, self.INPUT = kernel, kernel.INPUT
         self.max_steps, self.max_events = kernel.settings.max_steps, kernel.settings.max_events
-        self.outputs = {array.name: array.size for array in kernel.arrays if array.role == "output"}
-        state = [array for array in kernel.arrays if array.role == "state" and array.name not in _INTERNAL]
+        outputs = (array for array in kernel.arrays if array.role == "output")
+        self.outputs = {array.name: array.size for array in outputs if array.name != "seen"}  # of silent trials
+        state = [array for array in kernel.arrays if array.role == "state" and array.name not in kernel.INTERNAL]
         self._state, self._nothing = {array.name: array.size for array in state}, dict[str, int]()
         self._recorder: KernelEngine | None = None
 
@@ -48,11 +45,15 @@ class KernelEngine(Engine):
 
     def _advance_recorded(self, block: Block) -> BlockResult:
         if self._recorder is None:
-            self._recorder = self._like_this(Kernel(replace(self.kernel.settings, record=True)))
+            self._recorder = self._like_this(self.kernel.recording())
         self._recorder.write(self.read())
         result = self._recorder.advance(block)
         self.write(self._recorder.read())
         return result
+
+    def silent(self, observation: FloatArray, names: list[str]) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Run trials of copies of the agents, without noise and learning; see `Kernel.silent`."""
+        return self.kernel.silent(self.run_block, observation, names)
 
     def read(self) -> Arrays:
         """Return copies of the state by its canonical names."""

@@ -7,8 +7,10 @@ alone (the model's strings, the sizes, the precision); values of parameters, wei
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +20,14 @@ from rnla_neuro.network import NetworkSpec
 from rnla_neuro.resources import template_dir
 from rnla_neuro.spec.form import Traces
 from rnla_neuro_backends.common.cpp import environment
-from rnla_neuro_backends.explicit.engine import Block, BlockResult
+from rnla_neuro_backends.explicit.engine import Block, BlockResult, FloatArray
 from rnla_neuro_backends.explicit.layout import Layout
 from rnla_neuro_backends.explicit.settings import DType, KernelArray, KernelSettings, kernel_settings
 from rnla_neuro_backends.explicit.writer import Writer
 from rnla_neuro_backends.moving_equilibrium.core import modulator_state
 
 Arrays = dict[str, npt.NDArray[Any]]
+Run = Callable[[Arrays, Mapping[str, int]], Arrays]
 MAX_SWEEPS = 500
 _STARTS = {"continue": 0, "equilibrium": 1, "rest": 2}
 _INCLUDES = "\n".join(f"#include <{name}>" for name in ("cmath", "cstdint", "limits", "type_traits"))
@@ -41,6 +44,19 @@ class Kernel:
         settings: What it is generated for.
     """
 
+    #: State arrays that are no part of the canonical state: constants, and what a flush empties.
+    INTERNAL: tuple[str, ...] = ("params", "matrices", "pend_a", "pend_pre", "pend_stamp")
+    INPUT: Literal["rate", "value"] = "rate"
+    FLAGS: tuple[str, ...] = (
+        "-O3",
+        "-march=native",
+        "-std=c++17",
+        "-fopenmp-simd",
+        "-fno-math-errno",
+        "-fno-trapping-math",
+        "-ffp-contract=fast",
+    )
+
     def __init__(self, settings: KernelSettings) -> None:
         self.settings = settings
         self.layout = Layout(settings)
@@ -50,15 +66,11 @@ class Kernel:
         self._rooms: dict[int, npt.NDArray[Any]] = {}
         self._seen: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
         self._no_events: Arrays = {"event_start": np.zeros(settings.n_agents + 1, np.int32)}
-        self.flags: tuple[str, ...] = (
-            "-O3",
-            "-march=native",
-            "-std=c++17",
-            "-fopenmp-simd",
-            "-fno-math-errno",
-            "-fno-trapping-math",
-            "-ffp-contract=fast",
-        )
+        self.flags: tuple[str, ...] = self.FLAGS
+
+    def recording(self) -> Kernel:
+        """Return the same kernel, which keeps every step."""
+        return Kernel(replace(self.settings, record=True))
 
     # ---- text -----------------------------------------------------------------------------------------
     @cached_property
@@ -279,6 +291,21 @@ class Kernel:
     def pack_flush(self) -> Arrays:
         """Return the input of a call that only brings the traces in `z` up to date."""
         return {"head": np.array([0, 0, 0, 0, 1, 0, 0, 0], np.int32)}
+
+    def silent(
+        self, run: Run, observation: FloatArray, names: Sequence[str]
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """Run one trial for each observation from rest, on copies of the agents that do not explore and learn.
+
+        Args:
+            run: Sets arrays, runs a block, and returns the first elements of others.
+            observation: Input values, shape (B, n_in).
+            names: Variables of the action layer that are wanted, as they are at the decision.
+
+        Returns:
+            The decision's argument and the variables, each of shape (A, B, n_out).
+        """
+        raise AssertionError("what a proven model decides follows from its weights")
 
     def unpack(self, outputs: Arrays, block: Block) -> BlockResult:
         """Return what a block gave back.

@@ -12,9 +12,12 @@ from rnla_neuro.spec.form import EquilibriumForm, Traces
 from rnla_neuro_backends.explicit import timing
 from rnla_neuro_backends.explicit.form import ExplicitForm, explicit_form
 from rnla_neuro_backends.explicit.growth import refuse_growing
-from rnla_neuro_backends.explicit.kernel import Kernel, make_kernel
+from rnla_neuro_backends.explicit.kernel import Kernel
+from rnla_neuro_backends.explicit.roads import fused_kernel, why_not_fused
 from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 from rnla_neuro_backends.explicit.stability import Stability, refuse_unstable
+from rnla_neuro_backends.general.kernel import GeneralKernel
+from rnla_neuro_backends.general.report import describe_general
 
 Device = Literal["cpu", "numpy", "gpu"]
 _MEMORY = {"w": "weights", "z": "traces", "pend_a": "factors", "pend_pre": "factors"}
@@ -29,7 +32,7 @@ def describe(
     ready_is: str = "",
     no_time: str = "",
 ) -> Description:
-    """Describe the fused road of a proven model.
+    """Describe the fused road of a model.
 
     Args:
         network: The network.
@@ -40,10 +43,14 @@ def describe(
         no_time: Why there can be no estimate of time; empty: there can.
 
     Raises:
-        BackendError: The model is not of the proven form.
+        BackendError: No kernel can run the model.
         ConvergenceError: A step would not be stable.
     """
-    form, kernel = explicit_form(network.model), make_kernel(network)
+    made = fused_kernel(network)
+    if isinstance(made, GeneralKernel):
+        unproven = str(why_not_fused(network, general=False))
+        return describe_general(made, road, unproven, ready=ready, ready_is=ready_is, no_time=no_time)
+    form, kernel = explicit_form(network.model), made
     stable = refuse_unstable(network, network.initial_weights())
     seconds, basis = (None, no_time) if no_time else timing.estimate(network, kernel, device, ready, ready_is)
     return Description(

@@ -10,7 +10,7 @@ from rnla_neuro.spec.form import GroupReduction, Traces
 from rnla_neuro_backends.common.cpp import ModelWriter, Printer
 
 
-class _KernelPrinter(Printer):
+class KernelPrinter(Printer):
     """Calls the kernel's own exp, tanh, … : they vectorise on a CPU, and are the device's on a GPU."""
 
     def _call(self, name: str, *args: sp.Expr) -> str:
@@ -38,7 +38,7 @@ class _KernelPrinter(Printer):
 class Writer(ModelWriter):
     """Writes the parts of a kernel that come from the model's strings."""
 
-    PRINTER, N_OUT = _KernelPrinter, "N_OUT"
+    PRINTER, N_OUT = KernelPrinter, "N_OUT"
 
     def over_actions(self, expr: sp.Expr, target: str) -> str:
         """Write an expression of the action layer, with the group reductions that it needs."""

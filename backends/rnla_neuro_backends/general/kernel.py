@@ -1,0 +1,256 @@
+"""The general kernel of a network: C++ and CUDA text generated from the model's strings, and its arrays.
+
+It has the interface of `rnla_neuro_backends.explicit.kernel.Kernel`, so that the same engines run it: in this process
+through Cython, in the compiled program, on a GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rnla_neuro.errors import ConvergenceError
+from rnla_neuro.network import NetworkSpec
+from rnla_neuro.resources import template_dir
+from rnla_neuro.spec.chance import SILENT, chance_key
+from rnla_neuro_backends.explicit.block import Planner, quiet_block
+from rnla_neuro_backends.explicit.engine import Block, BlockResult, FloatArray
+from rnla_neuro_backends.explicit.kernel import Arrays, Kernel, KernelArray, Run
+from rnla_neuro_backends.explicit.settings import DType
+from rnla_neuro_backends.general.layout import GeneralLayout
+from rnla_neuro_backends.general.plan import Plan
+from rnla_neuro_backends.general.settings import GeneralSettings, general_settings
+from rnla_neuro_backends.general.text import context
+from rnla_neuro_backends.general.writer import GeneralWriter
+from rnla_neuro_backends.moving_equilibrium.core import initial_modulators
+
+RECORDED = ("u", "ebar", "drive", "rate")
+
+
+class GeneralKernel(Kernel):
+    """A generated kernel for a model that is not of the proven form; see `Kernel`.
+
+    Args:
+        settings: What it is generated for.
+    """
+
+    #: State arrays that are no part of the canonical state: constants, and what a flush empties or makes void.
+    INTERNAL = ("params", "matrices", "keys", "start", "hist", "pre", "stamp", "product", "stream", "flags")
+    INPUT = "value"
+
+    def __init__(self, settings: GeneralSettings) -> None:
+        self.settings = settings  # type: ignore[assignment]
+        self.general = settings
+        self.plan = Plan(settings.form, settings.places, settings.links, len(settings.sizes) - 1)
+        self.places = GeneralLayout(settings, self.plan)
+        self.texts = GeneralWriter(self.plan, self.places)
+        self.layout, self.writer = self.places, self.texts  # type: ignore[assignment]
+        self.real = np.dtype(settings.precision)
+        self.arrays = tuple(self._arrays())
+        self._rooms: dict[int, npt.NDArray[Any]] = {}
+        self._seen: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
+        self._no_events = {"event_start": np.zeros(settings.n_agents + 1, np.int32)}
+        self.flags = Kernel.FLAGS
+
+    def recording(self) -> GeneralKernel:
+        """Return the same kernel, which keeps every step."""
+        return GeneralKernel(replace(self.general, record=True))
+
+    # ---- text -----------------------------------------------------------------------------------------
+    def _primitive_texts(self, target: str) -> str:
+        names = (f"explicit_{target}.hpp", f"general_{target}.hpp")
+        return "\n".join((template_dir() / name).read_text(encoding="utf-8") for name in names)
+
+    @property
+    def _primitives(self) -> str:
+        return self._primitive_texts("cpu")
+
+    def _render(self, namespace: str, primitives: str, entry: str) -> str:
+        from rnla_neuro_backends.common.cpp import environment
+
+        template = environment().get_template("general_kernel.hpp.j2")
+        about = context(self.general, self.plan, self.places, self.texts)
+        return str(
+            template.render(namespace=namespace, primitives=primitives, entry=entry, arrays=self.arrays, **about)
+        )
+
+    # ---- arrays ---------------------------------------------------------------------------------------
+    def _arrays(self) -> list[KernelArray]:
+        s, at, agents = self.general, self.places, self.general.n_agents
+        n_in, n_out = s.sizes[0], s.sizes[-1]
+
+        def state(name: str, stride: int, dtype: DType = "real") -> KernelArray:
+            return KernelArray(name, dtype, max(1, agents * stride), "state", stride)
+
+        arrays = [
+            state("w", at.w_size),
+            state("z", at.z_size),
+            state("own", at.own_size),
+            state("product", at.product_size),
+            state("stream", max(1, at.stream_size)),
+            state("hist", max(1, at.hist_size)),
+            state("pre", max(1, at.pre_size)),
+            state("mod", max(1, len(self.texts.variables)), "double"),
+            state("spikes", len(s.sizes), "double"),
+            state("flags", at.n_valid, "int32"),
+            state("stamp", max(1, at.stamp_size), "int32"),
+            KernelArray("keys", "int32", agents, "state"),
+            KernelArray("start", "real", at.own_size, "state"),
+            KernelArray("params", "double", len(self._constants()), "state"),
+            KernelArray("matrices", "double", len(self._matrices()), "state"),
+            KernelArray("head", "int32", 8, "input"),
+            KernelArray("clock", "double", 2, "input"),
+            KernelArray("basis", "real", agents * s.max_basis * n_in, "input"),
+            KernelArray("coefficients", "real", s.max_steps * s.max_basis, "input"),
+            KernelArray("noise_rows", "real", agents * s.max_rows * n_out, "input"),
+            KernelArray("noise_row", "int32", s.max_steps, "input"),
+            KernelArray("gate", "int32", s.max_steps, "input"),
+            KernelArray("event_start", "int32", agents + 1, "input"),
+            KernelArray("event_step", "int32", s.max_events, "input"),
+            KernelArray("event_channel", "int32", s.max_events, "input"),
+            KernelArray("event_value", "double", s.max_events, "input"),
+            KernelArray("decision", "real", agents * n_out, "output"),
+            KernelArray("status", "int32", 2 * agents, "output"),
+            KernelArray("seen", "real", max(1, agents * len(self.seen_names) * n_out), "output"),
+            KernelArray("work", "real", agents * at.work_size, "scratch"),
+            KernelArray("valid", "int32", agents * at.valid_size, "scratch"),
+        ]
+        if s.record:
+            rows = agents * s.max_steps
+            arrays += [KernelArray(f"rec_{n}", "real", rows * at.n_neuron, "output") for n in RECORDED]
+            arrays.append(KernelArray("rec_noise", "real", rows * n_out, "output"))
+            arrays.append(KernelArray("rec_spikes", "int32", rows * at.n_all, "output"))
+        return arrays
+
+    @property
+    def seen_names(self) -> tuple[str, ...]:
+        """Variables of the action layer that a silent trial gives back."""
+        return self.texts.seen_names
+
+    def _constants(self) -> list[float]:
+        s, form = self.general, self.general.form
+        pulses = [m.pulse.tau for m in form.modulators if m.pulse is not None]
+        return [*(float(v) for v in form.parameters.values()), s.credit, s.dt, *pulses]
+
+    def _matrices(self) -> npt.NDArray[np.float64]:
+        parts = [traces.A.ravel() for traces in self.general.form.plasticity.values()]
+        return np.concatenate([*parts, np.zeros(1)])
+
+    def initial_arrays(self) -> Arrays:
+        """Return all state arrays as they are before anything is written."""
+        arrays = {a.name: np.zeros(a.size, self.dtype(a)) for a in self.arrays if a.role == "state"}
+        arrays["params"][:] = self._constants()
+        arrays["matrices"][:] = self._matrices()
+        keys = np.array([chance_key(seed) for seed in self.general.seeds], np.uint32)
+        arrays["keys"][:] = keys.view(np.int32)
+        for (level, name), value in self.places.start.items():
+            at = self.places.own[level, name]
+            arrays["start"][at : at + self.places.sizes[level]] = value
+        arrays["own"][:] = np.tile(arrays["start"], self.general.n_agents)
+        first = initial_modulators(self.general.form, self.general.sizes[-1])  # type: ignore[arg-type]
+        arrays["mod"][:] = np.tile(first, self.general.n_agents)
+        return arrays
+
+    # ---- blocks ---------------------------------------------------------------------------------------
+    def pack(self, block: Block) -> Arrays:
+        """See `Kernel.pack`."""
+        return self._packed(block, 0) | self._events(block)
+
+    def silent(
+        self, run: Run, observation: FloatArray, names: Sequence[str]
+    ) -> tuple[FloatArray, dict[str, FloatArray]]:
+        """See `Kernel.silent`."""
+        s, course = self.general, Planner(self.general.trial).course(0)
+        shape, at = (s.n_agents, len(self.seen_names), s.sizes[-1]), [self.seen_names.index(name) for name in names]
+        wanted = {"status": 2 * s.n_agents, "decision": s.n_agents * s.sizes[-1]}
+        wanted |= {"seen": int(np.prod(shape))} if names else {}
+        decisions, seen = [], []
+        for x in observation:
+            block = quiet_block(course, s.dt, x, s.n_agents, s.sizes[-1])
+            outputs = run(self._packed(block, 2) | self._no_events, wanted)
+            decisions.append(self.unpack(outputs, block).decision)
+            if names:
+                seen.append(outputs["seen"].reshape(shape)[:, at].astype(np.float64))
+        values = {name: np.stack([one[:, k] for one in seen], axis=1) for k, name in enumerate(names)}
+        return np.stack(decisions, axis=1), values
+
+    def _packed(self, block: Block, mode: int) -> Arrays:
+        period = self.general.period
+        head = [block.n_steps, block.basis.shape[1], block.noise.shape[1], 0, mode, 0, 0, period]
+        packed = np.array(head, np.int32)
+        packed[5] = np.array(block.counter % 2**32, np.uint32).view(np.int32)
+        packed[6] = block.counter % SILENT % period
+        return {
+            "head": packed,
+            "clock": np.array([block.t0, float(block.trial)]),
+            "basis": block.basis.astype(self.real).reshape(-1),
+            "coefficients": self._converted("coefficients", block.coefficients, self.real),
+            "noise_rows": block.noise.astype(self.real).reshape(-1),
+            "noise_row": self._converted("noise_row", block.noise_row, np.dtype(np.int32)),
+            "gate": self._converted("gate", block.gate, np.dtype(np.int32)),
+        }
+
+    def unpack(self, outputs: Arrays, block: Block) -> BlockResult:
+        """See `Kernel.unpack`."""
+        s = self.general
+        status = outputs["status"].reshape(-1, 2)
+        if status[:, 0].any():
+            raise _failure(int(np.flatnonzero(status[:, 0])[0]), block)
+        result = BlockResult(
+            decision=outputs["decision"].reshape(s.n_agents, -1).astype(np.float64),
+            delivered=len(block.event_agent),
+            sweeps=status[:, 1].astype(np.int64),
+        )
+        if block.record:
+            for name in (*RECORDED, "noise"):
+                values = outputs[f"rec_{name}"].reshape(s.n_agents, s.max_steps, -1)
+                result.recording[name] = values[:, : block.n_steps].astype(np.float64)
+            if s.form.spikes:
+                values = outputs["rec_spikes"].reshape(s.n_agents, s.max_steps, -1)
+                result.recording["spikes"] = values[:, : block.n_steps] != 0
+        return result
+
+    # ---- states ---------------------------------------------------------------------------------------
+    def to_arrays(self, state: Arrays) -> Arrays:
+        """See `Kernel.to_arrays`."""
+        out: Arrays = {}
+        agents = self.general.n_agents
+        for name, value in state.items():
+            if name in ("w", "z"):
+                out[name] = self.places.pad(name, np.asarray(value), self.real).ravel()
+            elif name == "modulators":
+                out["mod"] = np.asarray(value, np.float64).ravel()
+            elif name == "spikes":
+                out["spikes"] = np.asarray(value, np.float64).ravel()
+            elif name == "own":
+                out["own"] = np.asarray(value).astype(self.real).ravel()
+        if "z" in state:  # what was pending is part of the traces that are replaced
+            out["stamp"] = np.zeros(agents * max(1, self.places.stamp_size), np.int32)
+        out["flags"] = np.zeros(agents * self.places.n_valid, np.int32)
+        return out
+
+    def from_arrays(self, arrays: Arrays) -> Arrays:
+        """See `Kernel.from_arrays`."""
+        agents = self.general.n_agents
+        state: Arrays = {name: self.places.strip(name, arrays[name]) for name in ("w", "z")}
+        state["modulators"] = arrays["mod"].reshape(agents, -1).copy()
+        state["spikes"] = arrays["spikes"].reshape(agents, -1).copy()
+        state["own"] = arrays["own"].reshape(agents, -1).astype(np.float64)
+        return state
+
+
+def _failure(agent: int, block: Block) -> ConvergenceError:
+    where = f"agent {agent}, in the {block.n_steps} steps from t = {block.t0:.4g} s"
+    return ConvergenceError(
+        f"voltages are no longer finite ({where}): the weights have diverged, or dt is too large for the model's "
+        "equations. Way out: a smaller learning rate (eta), weaker homeostasis, or a smaller dt"
+    )
+
+
+def make_general_kernel(network: NetworkSpec, *, record: bool = False, max_basis: int = 2) -> GeneralKernel:
+    """Generate the kernel of a network; see `general_settings`."""
+    return GeneralKernel(general_settings(network, record=record, max_basis=max_basis))

@@ -1,0 +1,218 @@
+"""Reads neuron types and projection types of a model file into the parts of a `GeneralForm`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+
+import numpy as np
+import sympy as sp
+
+from rnla_neuro.errors import BackendError
+from rnla_neuro.spec.derive_plasticity import _Projection
+from rnla_neuro.spec.equations import Equation, split_equations, split_statements
+from rnla_neuro.spec.expressions import parse, split_call
+from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
+from rnla_neuro.spec.proof import Scope, derivative, number, symbol
+from rnla_neuro_backends.general.form import Group, Plasticity, Population, refuse, stripped
+
+DECISION = "rnla_decision"
+_UNITS = {"second": "1", "s": "1", "ms": "0.001", "us": "0.000001"}
+
+
+class _Neurons:
+    """Collects the variables of one neuron type."""
+
+    def __init__(self, model: ModelSpec, kind: str, parameters: Mapping[str, float]) -> None:
+        self.model, self.kind, self.parameters, self.file = model, kind, parameters, model.path.name
+        self.where = f"[neuron.{kind}]"
+        self.spec: NeuronSpec = model.neurons[kind]
+        self.own: dict[str, Equation] = split_equations(self.spec.equations, f"{self.file}: {self.where} equations")
+        self.expr = {name: self.parse(eq.text, f"equations, {eq.left}") for name, eq in self.own.items()}
+        self.algebraic = {name: self.expr[name] for name, eq in self.own.items() if not eq.is_ode}
+        self.odes = {name: self.expr[name] for name, eq in self.own.items() if eq.is_ode}
+
+    def parse(self, text: str, key: str) -> sp.Expr:
+        return parse(text, f"{self.file}: {self.where} {key}", symbol)
+
+    def rate_function(self) -> None:
+        if self.spec.phi is None:
+            return
+        phi = self.parse(self.spec.phi, "phi")
+        self.algebraic["phi"] = phi
+        self.algebraic["phi_prime"] = derivative(phi, symbol(self.model.roles["voltage"]))
+
+    def groups(self) -> tuple[Group, ...]:
+        found = []
+        for name, text in self.spec.group.items():
+            call = split_call(text, f"{self.file}: {self.where} group.{name}")
+            assert call is not None, "the loader has checked it"
+            found.append(Group(name, call[0], self.parse(call[1][0], f"group.{name}")))
+        return tuple(found)
+
+    def process(self) -> str | None:
+        """Return the variable that the exploration law sets: the noise in the voltage, or the file's own current."""
+        if self.kind == "action" and self.model.takes_target:
+            return "target"
+        noise = self.model.roles.get("noise")
+        if self.kind != "action" or noise is None:
+            return None
+        return "noise" if noise in self.own else noise
+
+    def past(self) -> tuple[str, ...]:
+        used = {s.name for e in (*self.expr.values(),) for s in e.free_symbols}
+        return tuple(sorted(name.removesuffix("_prev") for name in used if name.endswith("_prev")))
+
+    def decision(self) -> None:
+        where = f"{self.file}: [exploration] decision"
+        call = split_call(self.model.exploration.decision, where)
+        assert call is not None, "the loader has checked it"
+        inner = split_call(call[1][0], where)
+        if inner is not None and inner[0] == "lowpass":
+            argument, tau = (parse(text, where, symbol) for text in inner[1])
+            self.odes[DECISION] = (argument - symbol(DECISION)) / tau
+        else:
+            self.algebraic[DECISION] = parse(call[1][0], where, symbol)
+
+    def condition(self, text: str) -> sp.Basic:
+        """Read a threshold: a comparison, read as int(…) is."""
+        value = self.parse(f"int({text})", "threshold")
+        if not isinstance(value, sp.Piecewise):
+            return sp.true if value == 1 else sp.false
+        return value.args[0][1]
+
+    def resets(self, text: str) -> tuple[tuple[str, sp.Expr], ...]:
+        found = []
+        for statement in split_statements(text, f"{self.file}: {self.where} reset"):
+            if statement.name not in self.odes:
+                raise refuse(self.file, f"{self.where} reset", f"'{statement}' changes {statement.name!r}, not a state")
+            value, old = self.parse(statement.text, "reset"), symbol(statement.name)
+            operators = {"=": value, "+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}
+            found.append((statement.name, operators[statement.op]))
+        return tuple(found)
+
+    def refractory(self) -> float:
+        if not self.spec.refractory:
+            return 0.0
+        where = f"{self.file}: {self.where} refractory"
+
+        def named(name: str) -> sp.Expr:
+            return sp.Rational(_UNITS[name]) if name in _UNITS else symbol(name)
+
+        value = parse(self.spec.refractory, where, named)
+        foreign = sorted({s.name for s in value.free_symbols} - set(self.parameters))
+        if foreign:
+            raise refuse(self.file, f"{self.where} refractory", f"{foreign[0]!r} is not a parameter")
+        return number(value, self.parameters, where)
+
+    def ordered(self) -> tuple[tuple[str, sp.Expr], ...]:
+        graph = {
+            name: {s.name for s in expr.free_symbols if s.name in self.algebraic}
+            for name, expr in self.algebraic.items()
+        }
+        try:
+            order = list(TopologicalSorter(graph).static_order())
+        except CycleError as error:
+            raise refuse(self.file, f"{self.where} equations", f"{error.args[1][0]!r} depends on itself") from None
+        return tuple((name, self.algebraic[name]) for name in order)
+
+    def result(self) -> Population:
+        past, process, groups, spec = self.past(), self.process(), self.groups(), self.spec
+        if self.kind != "input":
+            self.rate_function()
+        if self.kind == "action":
+            self.decision()
+        spikes = spec.threshold is not None
+        return Population(
+            self.kind,
+            self.ordered(),
+            tuple(self.odes.items()),
+            frozenset(name for name, eq in self.own.items() if eq.pauses),
+            past,
+            groups,
+            process,
+            None if spec.threshold is None else self.condition(spec.threshold),
+            self.resets(spec.reset) if spikes else (),
+            self.refractory() if spikes else 0.0,
+        )
+
+
+def population_of(model: ModelSpec, kind: str, parameters: Mapping[str, float]) -> Population:
+    """Read a neuron type.
+
+    Raises:
+        BackendError: It has something that the kernel cannot run; the message names it.
+    """
+    return _Neurons(model, kind, parameters).result()
+
+
+class _Changes(_Projection):
+    """Traces and weight changes of a projection whose post- and presynaptic factors are any functions."""
+
+    def __init__(self, model: ModelSpec, part: str, parameters: Mapping[str, float]) -> None:
+        self.model, self.part, self.parameters, self.file = model, part, parameters, model.path.name
+        chain: dict[str, SynapseSpec] = {"hidden": model.synapse_hidden, "action": model.synapse_action}
+        section = f"synapse.{part}" if part in chain else f"projection.{part}"
+        self.spec, self.weight = (chain | dict(model.projections))[part], model.roles["weight"]
+        self.equations = split_equations(self.spec.equations, f"{self.file}: [{section}] equations")
+        self.traces = tuple(name for name, eq in self.equations.items() if eq.is_ode and name != self.weight)
+        self.scope = Scope(self.file, section, self.equations, self.traces)
+
+    def separated(self) -> Plasticity:
+        """Separate what drives the traces into post- and presynaptic factors."""
+        factors: list[sp.Expr] = []
+        rows: list[dict[int, sp.Expr]] = []
+        matrix = []
+        for name in self.traces:
+            right, key = self.scope.right(name), f"equations, d{name}/dt"
+            symbols = [symbol(trace) for trace in self.traces]
+            matrix.append([self._decay(key, sp.diff(right, trace)) for trace in symbols])
+            rest = right.xreplace(dict.fromkeys(symbols, sp.Integer(0)))
+            rows.append({})
+            for pre, post in self._terms(key, rest).items():
+                if pre not in factors:
+                    factors.append(pre)
+                rows[-1][factors.index(pre)] = post
+        count = len(self.traces)
+        shape = [tuple(row.get(k, sp.Integer(0)) for k in range(len(factors))) for row in rows]
+        sent = [stripped(factor, "_pre") for factor in factors]
+        return Plasticity(
+            self.traces,
+            np.array(matrix, float).reshape(count, count),
+            tuple(own for own, _ in sent),
+            tuple(bias for _, bias in sent),
+            tuple(tuple(stripped(post, "_post")[0] for post in row) for row in shape),
+            {channel: self.update(channel, text) for channel, text in self.spec.on_event.items()},
+            self.flows(),
+        )
+
+    def _decay(self, key: str, coefficient: sp.Expr) -> float:
+        self.scope.only(key, coefficient, self.parameters, "a trace decays at a constant rate")
+        return self.scope.number(key, coefficient, self.parameters)
+
+    def _terms(self, key: str, rest: sp.Expr) -> dict[sp.Expr, sp.Expr]:
+        """Presynaptic factor -> postsynaptic factor."""
+        found: dict[sp.Expr, sp.Expr] = {}
+        for term in sp.Add.make_args(sp.expand(rest)):
+            if term == 0:
+                continue
+            sent = [s for s in term.free_symbols if s.name.endswith("_pre")]
+            post, pre = term.as_independent(*sent, as_Add=False) if sent else (term, sp.Integer(1))
+            mixed = [s for s in pre.free_symbols if s not in sent and s.name not in self.parameters]
+            if mixed:
+                raise self.scope.refuse(key, f"term '{term}' is no product of a pre- and a postsynaptic factor")
+            found[pre] = found.get(pre, sp.Integer(0)) + post
+        return found
+
+
+def plasticity_of(model: ModelSpec, part: str, parameters: Mapping[str, float]) -> Plasticity:
+    """Read a projection type.
+
+    Raises:
+        BackendError: It has something that the kernel cannot run; the message names it.
+    """
+    try:
+        return _Changes(model, part, parameters).separated()
+    except BackendError as error:
+        text = str(error).replace("the equilibrium backend cannot run", "the general kernel cannot run")
+        raise BackendError(text.split("; Brian2 integrates", 1)[0]) from None
