@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from html import escape
 
 from rnla_neuro.analysis.comparison import Cell, Comparison, Measured, MeasureSpec
 from rnla_neuro.analysis.report import drawing
@@ -212,7 +211,7 @@ def _dot_plot(comparison: Comparison, spec: MeasureSpec) -> Plot | None:
             tags = {"model": cell.model, "delay": delay}
             values = [value for value in measured.values if value is not None]
             text, ends = interval(mean, measured.low, measured.high, spec.unit)
-            hover = f"{escape(cell.model)}, {delay_words(delay)}<br><b>{text}</b>{f' ({ends})' if ends else ''}"
+            hover = f"{drawing.plain(cell.model)}, {delay_words(delay)}<br><b>{text}</b>{f' ({ends})' if ends else ''}"
             if len(values) > 1:
                 traces.append(drawing.seeds(cell.model, number_, [x + 0.045] * len(values), values, spec.unit, tags))
             traces.append(
@@ -245,7 +244,7 @@ def _against(comparison: Comparison, cost: MeasureSpec, good: MeasureSpec) -> Pl
             continue
         place = comparison.delays.index(cell.delay) if cell.delay in comparison.delays else 0
         hover = (
-            f"{escape(cell.model)}, {delay_words(cell.delay)}<br>"
+            f"{drawing.plain(cell.model)}, {delay_words(cell.delay)}<br>"
             f"{good.label} <b>{interval(y[1], y[0].low, y[0].high)[0]}</b><br>{cost.label} <b>{number(x[1])}</b>"
         )
         traces.append(

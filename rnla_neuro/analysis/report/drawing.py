@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape  # plotly reads <b>, <a> and the like in texts
+from html import escape
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +16,11 @@ SYMBOLS: Final = ("circle", "square", "diamond", "cross", "triangle-up", "star",
 N_COLOURS: Final = 8
 _MOST_ENTRIES: Final = 128  # rows and columns of a drawn matrix
 Trace = dict[str, Any]
+
+
+def plain(text: str) -> str:
+    """Escape a text for plotly, which reads ``<b>`` as bold and ``%{x}`` as a coordinate."""
+    return escape(text).replace("%{", "%&#123;")
 
 
 def colour(number: int, opacity: float | None = None) -> str:
@@ -30,7 +35,7 @@ def legend_entry(name: str, number: int, tags: Tags, *, line: bool = False) -> T
         "x": [None],
         "y": [None],
         "mode": "lines+markers" if line else "markers",
-        "name": escape(name),
+        "name": plain(name),
         "legendgroup": name,
         "marker": {"color": colour(number), "size": 9, "symbol": SYMBOLS[number % len(SYMBOLS)] if line else "circle"},
         "line": {"color": colour(number), "width": 2},
@@ -78,7 +83,7 @@ def band(
                 "hoverinfo": "skip",
                 "showlegend": False,
                 "legendgroup": name,
-                "name": escape(name),
+                "name": plain(name),
                 "meta": dict(tags),
             }
         )
@@ -89,7 +94,7 @@ def band(
             "y": [m for _, m, _, _ in points],
             "text": [interval(m, b, c)[1] or "no interval" for _, m, b, c in points],
             "mode": "lines+markers",
-            "name": escape(name),
+            "name": plain(name),
             "legendgroup": name,
             "showlegend": False,
             "line": {"color": colour(number), "width": 2},
@@ -167,7 +172,7 @@ def dots(
         "x": [x],
         "y": [y],
         "mode": "markers",
-        "name": escape(name),
+        "name": plain(name),
         "legendgroup": name,
         "showlegend": False,
         "marker": {"color": colour(number), "size": 10, "symbol": symbol},
@@ -186,7 +191,7 @@ def seeds(name: str, number: int, x: Sequence[float], y: Sequence[float], unit: 
         "x": list(x),
         "y": list(y),
         "mode": "markers",
-        "name": f"{escape(name)}, single seeds",
+        "name": f"{plain(name)}, single seeds",
         "legendgroup": name,
         "showlegend": False,
         "marker": {"color": colour(number, 0.45), "size": 5},
@@ -224,7 +229,7 @@ def matrix(
         "z": table.tolist(),
         "x": columns.tolist(),
         "y": rows.tolist(),
-        "name": escape(name),
+        "name": plain(name),
         "hovertemplate": f"{y} %{{y}}, {x} %{{x}}: %{{z:.3f}}<extra></extra>",
         "xgap": 1 if len(columns) <= 24 else 0,
         "ygap": 1 if len(rows) <= 24 else 0,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from html import escape
 from typing import Any
 
 from rnla_neuro.analysis.comparison import Comparison
@@ -87,7 +86,8 @@ def _figure(comparison: Comparison, delay: str) -> Figure:
                 continue
             y = platforms.index(one.platform) + (colour - (n - 1) / 2) * min(0.18, 0.7 / n)
             mean, ends = interval(one.joule, one.low, one.high, "J")
-            hover = f"{escape(cell.model)}, {escape(one.platform)}<br><b>{mean}</b>{f' ({ends})' if ends else ''}"
+            who = f"{drawing.plain(cell.model)}, {drawing.plain(one.platform)}"
+            hover = f"{who}<br><b>{mean}</b>{f' ({ends})' if ends else ''}"
             traces.append(
                 drawing.dots(
                     cell.model, colour, (one.joule, y), x_interval=(one.low, one.high), hover=hover,
@@ -119,7 +119,7 @@ def _layout(ends: tuple[float, float], platforms: list[str]) -> dict[str, Any]:
             "ticktext": [quantity(10.0**power, "J") for power in powers],
         },
         "yaxis": {
-            "tickvals": list(range(len(platforms))), "ticktext": [broken(escape(name)) for name in platforms],
+            "tickvals": list(range(len(platforms))), "ticktext": [broken(drawing.plain(name)) for name in platforms],
             "range": [len(platforms) - 0.5, -0.5], "showgrid": False, "zeroline": False, "ticks": "",
         },
     }  # fmt: skip

@@ -48,10 +48,7 @@
   }
 
   for (const choice of document.querySelectorAll(".choice")) {
-    choice.querySelector("select").addEventListener("change", () => {
-      filterChoice(choice);
-      document.dispatchEvent(new Event("page:filter"));
-    });
+    choice.querySelector("select").addEventListener("change", () => filterChoice(choice));
   }
   form?.addEventListener("change", apply);
   form?.addEventListener("reset", () => setTimeout(apply)); // after the boxes were reset

@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const plots = [...document.querySelectorAll(".plot")];
-  const drawn = new Set();
+  const current = new Set(); // drawn as theme and filters are now
   const figures = new Map();
   const touch = matchMedia("(pointer: coarse)").matches;
   let library = null;
@@ -74,6 +74,8 @@
   }
 
   async function draw(plot) {
+    current.add(plot);
+    delete plot.dataset.drawn;
     const figure = figureOf(plot);
     const config = {
       responsive: true, displaylogo: false, displayModeBar: touch ? false : "hover",
@@ -85,7 +87,6 @@
       library ??= load();
       await library;
       await window.Plotly.react(plot, dataOf(figure), layoutOf(figure), config);
-      if (plot.offsetParent) await window.Plotly.Plots.resize(plot);
       plot.dataset.drawn = "";
     } catch (error) {
       const note = document.createElement("p");
@@ -96,28 +97,38 @@
     }
   }
 
-  const near = new IntersectionObserver((entries) => {
+  // What is far from the screen is drawn when it comes near, what is hidden when it shows up.
+  const near = new Set();
+  const observer = new IntersectionObserver((entries) => {
     for (const { target, isIntersecting } of entries) {
-      if (isIntersecting && !drawn.has(target)) {
-        drawn.add(target);
-        draw(target);
-      }
+      if (isIntersecting) near.add(target);
+      else near.delete(target);
+      if (isIntersecting && !current.has(target)) draw(target);
     }
   }, { rootMargin: "400px" });
-  plots.forEach((plot) => near.observe(plot));
+  plots.forEach((plot) => observer.observe(plot));
 
-  // One that is hidden has no size; it is drawn when it shows up again.
-  const redraw = () => drawn.forEach((plot) => { if (plot.offsetParent) draw(plot); });
+  function redraw() {
+    current.forEach((plot) => { delete plot.dataset.drawn; });
+    current.clear();
+    near.forEach(draw);
+  }
   document.addEventListener("page:theme", redraw);
   document.addEventListener("page:filter", redraw);
-  addEventListener("beforeprint", () => plots.forEach((plot) => { drawn.add(plot); draw(plot); }));
+  addEventListener("beforeprint", () => plots.filter((plot) => plot.offsetParent).forEach(draw));
+
+  // What plotly reads as <br> and &amp; is text in a table.
+  function words(text) {
+    if (typeof text !== "string") return text ?? "";
+    return new DOMParser().parseFromString(text.replaceAll("<br>", ", "), "text/html").body.textContent;
+  }
 
   // The numbers of a figure as a table, made when they are asked for.
   function cells(row, texts, tag) {
     for (const text of texts) {
       const cell = document.createElement(tag);
       if (tag === "th") cell.scope = "col";
-      cell.textContent = text ?? "";
+      cell.textContent = words(text);
       row.append(cell);
     }
   }
