@@ -15,9 +15,10 @@ from scipy.linalg import expm
 from rnla_neuro.errors import BackendError, ConfigError, ConvergenceError, ModelError
 from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.seeding import streams
+from rnla_neuro.spec.credit import TraceFilter, proven_filter, read_filter
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.derive_plasticity import derive_initial
-from rnla_neuro.spec.form import EquilibriumForm, Traces
+from rnla_neuro.spec.form import EquilibriumForm
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.numeric import ActionLayer, compile_expression, rate_and_slope
 from rnla_neuro.spec.populations import Population, Projection, populations, projections
@@ -102,21 +103,17 @@ class NetworkSpec:
         of the proven form.
 
         Raises:
-            BackendError: The model asks for it, and is not of the proven form.
+            BackendError: The model asks for it, and its traces do not decay at constant rates.
             ConfigError: The trace holds nothing of the trial when its reward arrives.
         """
         trial = self.model.trial
         try:
-            traces = self.form.action
-        except BackendError as error:
+            traces = proven_filter(self.form.action)
+        except BackendError:
             if not uses_credit(self.model):
                 return 1.0
-            raise BackendError(
-                f"{self.model.path.name}: 'credit' is known for models of the proven form only: write a number in its "
-                f"place. Why it is not of that form: {error}"
-            ) from None
-        gated = traces.sources and all(s.gated for s in traces.sources)
-        window = trial.gate if gated else trial.decision
+            traces = read_filter(self.model)
+        window = trial.gate if traces.gated else trial.decision
         delays = self.delay.sample(np.random.default_rng(0), 4096, trial.duration)
         n, s = traces.B.shape
         block = np.zeros((n + s, n + s))
@@ -129,9 +126,7 @@ class NetworkSpec:
             decay = np.exp(np.outer(delays, values)) * modes
             after = (decay @ vectors[traces.eligibility]).real
         else:  # a cascade of equal time constants has no full set of eigenvectors
-            after = np.array(
-                [(expm(traces.A * d) @ at_decision)[traces.eligibility] for d in np.unique(delays)[::16]]
-            )
+            after = np.array([(expm(traces.A * d) @ at_decision)[traces.eligibility] for d in np.unique(delays)[::16]])
         credit = float(after.mean())
         if not credit > 1e-6:
             raise ConfigError(
@@ -149,10 +144,10 @@ def uses_credit(model: ModelSpec) -> bool:
     return any(re.search(r"\bcredit\b", line) for line in lines)
 
 
-def _eligibility_source(traces: Traces) -> int:
+def _eligibility_source(traces: TraceFilter) -> int:
     """Return the source that drives the eligibility trace, directly or through a cascade."""
-    reach = np.eye(len(traces.names)) + (traces.A != 0)
-    for _ in traces.names:
+    reach = np.eye(len(traces.A)) + (traces.A != 0)
+    for _ in traces.A:
         reach = reach @ reach
     driven = (reach @ np.abs(traces.B))[traces.eligibility]
     return int(np.argmax(driven))
