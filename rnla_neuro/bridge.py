@@ -133,6 +133,11 @@ class EnvironmentBridge:
         return self._channels.sent
 
     @property
+    def sent_as_reward(self) -> int:
+        """Rewards among the events sent so far, all agents together."""
+        return self._channels.reward.sent
+
+    @property
     def channels(self) -> tuple[str, ...]:
         """Names of the neuromodulator channels, in the simulation's order."""
         return self._channels.names

@@ -216,8 +216,8 @@ class Session:
 
     @property
     def _lessons(self) -> int:
-        """Events that came beside those of the environment, less those that were left out."""
-        return 0 if self.teaching is None else self.teaching.sent - self.teaching.dropped
+        """Lessons sent, less the rewards, in whose place they come."""
+        return 0 if self.teaching is None else self.teaching.sent - self.bridge.sent_as_reward
 
     @property
     def events_sent(self) -> int:
@@ -273,6 +273,7 @@ def connect(
         trial_duration=model.trial.duration,
         decision_time=model.trial.decision,
         channels=tuple(model.neuromodulators),
+        watch=request.learner != SUPERVISED,  # it does not learn from rewards
     )
     try:
         network = NetworkSpec(

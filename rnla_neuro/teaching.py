@@ -25,14 +25,12 @@ class Teaching:
         channel: Index of the channel that teaches.
         every: Seconds between two events, counted from the start of a trial; None: one event at each decision.
         sent: Events sent, all agents together.
-        dropped: Rewards of the environment that were not handed on.
     """
 
     n_agents: int
     channel: int
     every: float | None
     sent: int = field(default=0, init=False)
-    dropped: int = field(default=0, init=False)
 
     @classmethod
     def of(cls, model: ModelSpec, bridge: EnvironmentBridge) -> Teaching:
@@ -80,9 +78,8 @@ class Teaching:
         return EventBatch.merge([self.without_rewards(others), lessons])
 
     def without_rewards(self, events: EventBatch) -> EventBatch:
-        """Leave the rewards out, and count them."""
+        """Leave the rewards out."""
         keep = events.channel != self.channel
-        self.dropped += int(np.count_nonzero(~keep))
         if not keep.any():
             return EventBatch.empty()
         return EventBatch(events.agent[keep], events.time[keep], events.channel[keep], events.value[keep])
