@@ -8,7 +8,7 @@ import numpy as np
 
 from rnla_neuro_backends.brian2_model.state import divide, join
 from rnla_neuro_backends.brian2_program.build import Program, find_or_build
-from rnla_neuro_backends.brian2_program.plain_kernel import PlainKernel
+from rnla_neuro_backends.brian2_program.plain_kernel import COUNTS, PlainKernel
 from rnla_neuro_backends.brian2_program.plain_project import write_plain_project
 from rnla_neuro_backends.brian2_program.standalone import start_program
 from rnla_neuro_backends.explicit.block import Course, Planner, quiet_block
@@ -30,7 +30,7 @@ class PlainProgramEngine(Engine):
         BackendError: The program cannot be built or started.
     """
 
-    STATE = (*Engine.STATE, "own")
+    STATE = (*Engine.STATE, "own")  # and ``spikes``, of a spiking model
     INPUT = "value"
 
     def __init__(self, kernel: PlainKernel, results: Path | None = None, timeout: float = 600.0) -> None:
@@ -41,6 +41,9 @@ class PlainProgramEngine(Engine):
         self._outputs = {True: outputs, False: {k: n for k, n in outputs.items() if not k.startswith("rec_")}}
         self._planner = Planner(kernel.network.model.trial)
         self._state = {array.name: array.size for array in kernel.state}
+        self._counts = {array.name: array.size for array in kernel.arrays if array.name == COUNTS}
+        if self._counts:
+            self.STATE = (*self.STATE, "spikes")
         self.link = start_program(self.program, kernel, results, timeout)
         nothing = self._quiet(Planner.idle(0), np.zeros(kernel.settings.sizes[0]))
         self.link.advance(kernel.pack(nothing), {})  # so that all agents' values are there before any is read
@@ -88,11 +91,16 @@ class PlainProgramEngine(Engine):
             for agent in range(agents):
                 self._load(values, agent)
                 read.append(kernel.names.read() | {"own": join(kernel.variables[: kernel.n_own])})
-        return {name: np.stack([one[name] for one in read]) for name in read[0]}
+        counts = self.link.exchange({}, self._counts) if self._counts else {}
+        spikes = {"spikes": values.reshape(agents, -1).astype(np.int64) for values in counts.values()}
+        return {name: np.stack([one[name] for one in read]) for name in read[0]} | spikes
 
     def write(self, state: Arrays) -> None:
         """Replace the parts of the state that are given. Voltages do not move by it."""
         kernel = self.kernel
+        if self._counts and "spikes" in state:
+            self.link.exchange({COUNTS: np.asarray(state["spikes"], np.float64).ravel()}, {})
+        state = {name: array for name, array in state.items() if name != "spikes"}
         values = {name: array.copy() for name, array in self.link.exchange({}, self._state).items()}
         with kernel.translating():
             for agent in range(kernel.settings.n_agents):

@@ -12,6 +12,8 @@ import numpy as np
 import rnla_neuro_backends.brian2_model as brian2_model
 from rnla_neuro.errors import ConvergenceError
 from rnla_neuro.network import NetworkSpec
+from rnla_neuro.spec import chance as chance_module
+from rnla_neuro.spec.chance import chance_key
 from rnla_neuro.spec.expressions import identifiers, split_call
 from rnla_neuro_backends.brian2_model.build import Builder
 from rnla_neuro_backends.brian2_model.groups import Brian2Network
@@ -22,6 +24,7 @@ from rnla_neuro_backends.explicit.kernel import Arrays, KernelArray
 
 MAX_SWEEPS = 500
 _STARTS = {"continue": 0, "equilibrium": 1, "rest": 2}
+COUNTS = "spike_counts"
 _RECORDED = ("u", "ebar", "drive", "rate")
 
 
@@ -48,6 +51,9 @@ class PlainKernel:
         self.network, self.settings = network, PlainSettings(network)
         self.real = np.dtype(network.precision)
         self.flags: tuple[str, ...] = ("-O3", "-march=native", "-std=c++17", "-fno-math-errno")
+        if network.model.spikes:  # a sum that is rounded once instead of twice may reach a threshold a step later
+            self.flags = (*self.flags, "-ffp-contract=off")
+        self._keys = np.array([chance_key(seed) for seed in network.seeds], np.uint32).view(np.int32)
         self.call = ""
         self.policy_names = _policy_names(network)
         with self.translating():
@@ -93,6 +99,7 @@ class PlainKernel:
             ("event_step", "int32", s.max_events),
             ("event_channel", "int32", s.max_events),
             ("event_value", "double", s.max_events),
+            ("keys", "int32", s.n_agents),
         ]
         outputs: list[tuple[str, Any, int]] = [
             ("decision", "double", s.n_agents * n_out),
@@ -103,7 +110,11 @@ class PlainKernel:
             *((f"rec_{name}", "double", rows * n) for name in _RECORDED),
             ("rec_noise", "double", rows * n_out),
         ]
-        return [KernelArray(*a, "input") for a in inputs] + [KernelArray(*a, "output") for a in outputs]
+        counts = []
+        if self.network.model.spikes:
+            outputs.append(("rec_spikes", "int32", rows * (n_in + n)))
+            counts = [KernelArray(COUNTS, "double", s.n_agents * len(s.sizes), "state", len(s.sizes))]
+        return [KernelArray(*a, "input") for a in inputs] + [KernelArray(*a, "output") for a in outputs] + counts
 
     def dtype(self, array: KernelArray) -> np.dtype[Any]:
         """Return an array's numpy type."""
@@ -112,7 +123,7 @@ class PlainKernel:
     def _identity(self) -> str:
         """Return everything that the sources depend on."""
         network = self.network
-        writers = [*Path(brian2_model.__path__[0]).glob("*.py"), *Path(__file__).parent.glob("plain_*.py")]
+        writers = [Path(chance_module.__file__), *Path(brian2_model.__path__[0]).glob("*.py"), *Path(__file__).parent.glob("plain_*.py")]
         about = {
             "model": network.model.text,
             "parameters": {name: p.value for name, p in network.model.parameters.items()},
@@ -136,7 +147,7 @@ class PlainKernel:
             _STARTS[block.start],
             block.record,
             not learns,
-            0,
+            int(np.uint32(block.counter).view(np.int32)),
             0,
         ]
         return {
@@ -151,6 +162,7 @@ class PlainKernel:
             "event_step": block.event_step.astype(np.int32),
             "event_channel": block.event_channel.astype(np.int32),
             "event_value": np.ascontiguousarray(block.event_value),
+            "keys": self._keys,
         }
 
     def unpack(self, outputs: Arrays, block: Block) -> BlockResult:
@@ -165,7 +177,8 @@ class PlainKernel:
             raise self._failure(int(failed[0]), int(outputs["status"][failed[0]]), block)
         decision = outputs["decision"].reshape(s.n_agents, -1).copy()
         result = BlockResult(decision, int(outputs["delivered"][0]), outputs["sweeps"].astype(np.int64))
-        for name in (*_RECORDED, "noise") if block.record else ():
+        spikes = ("spikes",) if self.network.model.spikes else ()
+        for name in (*_RECORDED, "noise", *spikes) if block.record else ():
             values = outputs[f"rec_{name}"].reshape(s.n_agents, s.max_steps, -1)
             result.recording[name] = values[:, : block.n_steps].copy()
         return result

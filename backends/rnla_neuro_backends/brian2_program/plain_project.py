@@ -24,6 +24,7 @@ from brian2.core.variables import DynamicArrayVariable
 from brian2.devices.cpp_standalone.device import CPPStandaloneDevice
 from brian2.groups.group import CodeRunner
 
+from rnla_neuro.spec.chance import CPP, SILENT
 from rnla_neuro_backends.brian2_model.build import PROCESS, Builder
 from rnla_neuro_backends.brian2_model.state import changing
 from rnla_neuro_backends.brian2_program.isolation import isolated, standalone_device
@@ -34,14 +35,14 @@ from rnla_neuro_backends.brian2_program.texts import TEMPLATES
 from rnla_neuro_backends.explicit.kernel import KernelArray
 
 CONDUCTOR = "rnla_plain.cpp"
-SEEN = {"rec_u": "voltage", "rec_ebar": "error", "rec_drive": "drive", "rec_rate": "rate"}
+SEEN = {"rec_u": "voltage", "rec_ebar": "error", "rec_rate": "rate"}
 _SCHEDULE = ("early", "late", "measure", "settle", "capture", "keep", "shift")
 
 
 def kept_groups(parts: Builder) -> list[Any]:
     """Return the groups whose variables are an agent's state, in the order of `StateNames`."""
     neurons = [parts.signals, *parts.modulators.values(), parts.bias, *parts.groups]
-    return [*neurons, *parts.synapses, *parts.bias_synapses]
+    return [*neurons, *parts.all_synapses]
 
 
 def write_plain_project(kernel: PlainKernel, folder: Path) -> None:
@@ -88,13 +89,15 @@ class _Project:
                 zip(parts.synapses, parts.bias_synapses, strict=True), kernel.network.plastic, strict=True
             )
             for group in pair
-            if not learns
+            if not learns and group is not None
         ]
         for group in self.frozen:
-            group.state_updater.active = False
+            if group.state_updater is not None:
+                group.state_updater.active = False
         self.see: list[CodeRunner] = []
         self.seen: dict[str, list[dict[str, Any]]] = {}
-        top = parts.groups[-1]
+        self.layers = parts.groups[1 : len(parts.sizes)]
+        top = self.layers[-1]
         self.decide = [self._look_at(top, "rnla_decision", "rnla_decided")]
         self.decide += [self._look_at(top, name, f"rnla_at_{name}") for name in kernel.policy_names]
         assert {field.name for field in fields(parts.schedule)} == {*_SCHEDULE, "drives", "modulators", "synapses"}
@@ -104,6 +107,7 @@ class _Project:
             ("rnla_begin", EXCHANGE, 0),
             ("rnla_look", "start", 0),
             ("rnla_noise", "groups", PROCESS),
+            *([("rnla_spikes", "after_thresholds", 0)] if kernel.network.model.spikes else []),
         ):
             self.network.add(_call(parts, function, when, order))
         self.network.schedule = [EXCHANGE, *self.network.schedule]
@@ -118,9 +122,10 @@ class _Project:
 
     def _see(self) -> None:
         roles, at = self.kernel.network.model.roles, 0
-        for group in self.parts.groups[1:]:
-            top = group is self.parts.groups[-1]
+        for group in self.layers:
+            top = group is self.layers[-1]
             what = {name: roles[role] for name, role in SEEN.items()}
+            what["rec_drive"] = roles.get("drive", roles["current"])
             if top and "noise" in roles:
                 what["rec_noise"] = roles["noise"]
             for name, source in what.items():
@@ -136,11 +141,11 @@ class _Project:
     def conductor(self) -> str:
         """Return the C++ that plays blocks; after the network was described, when all code has its name."""
         kernel, parts = self.kernel, self.parts
-        model, layers = kernel.network.model, parts.groups[1:]
+        model, layers = kernel.network.model, self.layers
         noise = None if parts.process is None else layers[-1].variables[parts.process]
         held = model.exploration.law != "ornstein-uhlenbeck" and parts.process in ("target", model.roles.get("noise"))
         arrays = [{"name": a.name, "size": a.size, "ctype": self._ctype(a)} for a in kernel.arrays]
-        learning = [group.state_updater for group in (*parts.synapses, *parts.bias_synapses)]
+        learning = [group.state_updater for group in parts.all_synapses if group.state_updater is not None]
         wanted = {"decision": "rnla_decided"} | {f"at_{name}": f"rnla_at_{name}" for name in kernel.policy_names}
         environment = jinja2.Environment(
             variable_start_string="[[", variable_end_string="]]", block_start_string="[%", block_end_string="%]",
@@ -155,8 +160,14 @@ class _Project:
             n_neuron=sum(kernel.settings.sizes[1:]),
             max_steps=kernel.settings.max_steps,
             code=sorted(self.device.code_objects),
+            at_the_end=self._at_the_end(),
             includes=self._includes(),
             exchange_source=exchange,
+            chance_source=CPP,
+            chances=self._chances(),
+            spaces=self._spaces(),
+            period=round(model.trial.duration / model.trial.dt),
+            silent=SILENT,
             key=kernel.key,
             real=c_data_type(kernel.real),
             dt=repr(model.trial.dt),
@@ -170,13 +181,35 @@ class _Project:
             moves_weights=[str(bool(parts.schedule.synapses[channel])).lower() for channel in parts.modulators],
             layers=[self._layer(group) for group in layers],
             clock_t=self.device.get_array_name(self.clock.variables["t"]),
-            signals={name: self._pointer(parts.signals.variables[name]) for name in ("R", "gate", "trial")},
+            signals={name: self._pointer(parts.signals.variables[name]) for name in ("R", "gate", "trial", "t_trial")},
             input=self._pointer(parts.groups[0].variables["x"]),
             noise="" if noise is None else self._pointer(noise),
             decided={name: self._pointer(layers[-1].variables[source]) for name, source in wanted.items()},
             learning=_names([updater for updater in learning if updater.active]),
             seen=self._seen(),
         )  # fmt: skip
+
+    def _chances(self) -> list[dict[str, Any]]:
+        """Where neurons draw: the variable, how many there are, the index of the first."""
+        parts = self.parts
+        return [
+            {"pointer": self._pointer(group.variables["chance"]), "size": population.size, "first": population.first}
+            for population, strings, group in zip(parts.populations, parts.strings, parts.groups, strict=True)
+            if strings.draws
+        ]
+
+    def _spaces(self) -> list[dict[str, Any]]:
+        """Where Brian2 lists the neurons of a layer that spiked."""
+        return [
+            {
+                "pointer": self._pointer(group.variables["_spikespace"]),
+                "size": population.size,
+                "first": population.first,
+                "layer": layer,
+            }
+            for layer, (population, group) in enumerate(zip(self.parts.populations, self.parts.groups, strict=True))
+            if layer < len(self.parts.sizes) and "_spikespace" in group.variables
+        ]
 
     def _schedule(self) -> dict[str, Any]:
         schedule = self.parts.schedule
@@ -194,6 +227,10 @@ class _Project:
             ]
             for name, parts in self.seen.items()
         }
+
+    def _at_the_end(self) -> list[str]:
+        """Names of the code that the program's main calls once it has run: it forgets the spikes of the last step."""
+        return sorted({args[0].name for what, args in self.device.main_queue if what == "after_run_code_object"})
 
     def _includes(self) -> list[str]:
         """What the code objects include; inside a namespace it would come too late."""
