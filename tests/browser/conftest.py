@@ -76,14 +76,14 @@ class Opened:
         return found
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def open_page(browser: Any) -> Iterator[Callable[..., Opened]]:
     """Open a file in a window of its own, without network."""
     contexts = []
 
     def open_it(path: Path, **options: Any) -> Opened:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, "offline": True, **options})
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)  # of a machine that has other things to do
         contexts.append(context)
         opened = Opened(context.new_page(), path.as_uri())
         opened.page.goto(opened.address)

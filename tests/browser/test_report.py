@@ -48,6 +48,21 @@ def report(tmp_path_factory, comparison):
     return write_report(comparison, tmp_path_factory.mktemp("report") / "report.html")
 
 
+@pytest.fixture(scope="module")
+def window(open_page, report):
+    return open_page(report, color_scheme="light")
+
+
+@pytest.fixture
+def opened(window):
+    """A window that several tests share, since plotly takes a second to load; as if just opened."""
+    window.page.evaluate("document.getElementById('filters').reset()")
+    window.page.evaluate("document.querySelectorAll('.numbers').forEach((d) => { d.open = false; })")
+    window.page.emulate_media(color_scheme="light")
+    yield window
+    assert window.complaints == []
+
+
 def test_everything_is_drawn_without_a_complaint_or_a_request(open_page, small_report):
     opened = open_page(small_report)
     plots = opened.draw_all()
@@ -60,15 +75,14 @@ def test_everything_is_drawn_without_a_complaint_or_a_request(open_page, small_r
     assert opened.requests == [opened.address]
 
 
-def test_a_page_says_that_nothing_may_be_fetched(open_page, report):
-    opened = open_page(report, offline=False)
+def test_a_page_says_that_nothing_may_be_fetched(open_page, small_report):
+    opened = open_page(small_report, offline=False)
     outcome = opened.page.evaluate("fetch('https://example.org').then(() => 'fetched', () => 'refused')")
     assert outcome == "refused"
     assert opened.requests == [opened.address]  # refused by the page itself, before any request
 
 
-def test_a_filter_hides_rows_curves_and_choices(open_page, report):
-    opened = open_page(report)
+def test_a_filter_hides_rows_curves_and_choices(opened):
     opened.show("learning-curves")
     visible = "(p) => p.data.filter((t) => t.visible !== false).map((t) => t.meta.model)"
     assert "reinforce" in opened.page.locator(".plot").first.evaluate(visible)
@@ -89,8 +103,7 @@ def test_a_filter_hides_rows_curves_and_choices(open_page, report):
     assert rows.evaluate_all("(rows) => rows.every((row) => !row.hidden)")
 
 
-def test_a_filter_of_delays_hides_whole_figures(open_page, report):
-    opened = open_page(report)
+def test_a_filter_of_delays_hides_whole_figures(opened):
     figures = opened.show("learning-curves").locator("figure")
     opened.page.get_by_role("checkbox", name="no delay").uncheck()
     assert [figures.nth(n).is_visible() for n in range(2)] == [False, True]
@@ -102,8 +115,7 @@ def test_a_filter_of_delays_hides_whole_figures(open_page, report):
     assert opened.page.locator(".plot").first.evaluate(width) > 250  # drawn again at its size
 
 
-def test_pointing_at_a_mean_says_what_it_is(open_page, report, comparison):
-    opened = open_page(report)
+def test_pointing_at_a_mean_says_what_it_is(opened, comparison):
     plot = opened.show("measures").locator(".plot:visible").first
     mean = plot.locator(".scatterlayer .trace.scatter .point").last  # the last trace is a mean, not a seed
     box = mean.bounding_box()
@@ -116,8 +128,7 @@ def test_pointing_at_a_mean_says_what_it_is(open_page, report, comparison):
     assert number(cell.measures["test_accuracy"].mean, decimals=3) in text
 
 
-def test_a_click_on_a_header_sorts(open_page, report, comparison):
-    opened = open_page(report)
+def test_a_click_on_a_header_sorts(opened):
     section = opened.show("all-numbers")
     header = section.locator("th", has_text="Decisions to 80 %")
     for direction in ("ascending", "descending"):
@@ -133,8 +144,7 @@ def test_a_click_on_a_header_sorts(open_page, report, comparison):
         assert first.startswith("spiking_nla")  # what has no value stays at the end
 
 
-def test_a_choice_shows_one_of_several(open_page, report):
-    opened = open_page(report)
+def test_a_choice_shows_one_of_several(opened):
     section = opened.show("one-trial-before-and-after-learning")
     section.get_by_label("Model").select_option(label="spiking_nla, no delay")
     section.locator(".plot[data-drawn]:visible").nth(1).wait_for()
@@ -143,8 +153,7 @@ def test_a_choice_shows_one_of_several(open_page, report):
     assert {"spikes, input", "spikes, hidden", "spikes, action"} <= set(traces)
 
 
-def test_the_numbers_of_a_figure_can_be_read(open_page, report):
-    opened = open_page(report)
+def test_the_numbers_of_a_figure_can_be_read(opened):
     details = opened.show("learning-curves").locator(".numbers").first
     details.locator("summary").click()
     assert details.locator("tbody tr").count() == 4 * 60  # models times points
@@ -164,15 +173,15 @@ def test_a_phone_never_scrolls_sideways(open_page, small_report):
     assert opened.complaints == []
 
 
-def test_a_phone_hides_filters_until_they_are_asked_for(open_page, report):
-    opened = open_page(report, **PHONE)
-    box = opened.page.get_by_role("checkbox", name="rate_leaky")
+def test_a_phone_hides_filters_until_they_are_asked_for(open_page, small_report):
+    opened = open_page(small_report, **PHONE)
+    box = opened.page.get_by_role("checkbox", name="spiking_nla")
     assert not box.is_visible()
     opened.page.locator("summary", has_text="Show").tap()
     box.uncheck()
     opened.page.locator("h1").tap()
     assert not box.is_visible()
-    assert "(5 of 6)" in opened.page.locator("#shown").text_content()
+    assert "(3 of 4)" in opened.page.locator("#shown").text_content()
 
 
 def luminance(colour: str) -> float:
@@ -193,9 +202,9 @@ COMPUTED = """(name) => { const e = document.createElement('i'); e.style.color =
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_light_is_light_and_dark_is_dark_and_both_can_be_read(open_page, report, theme):
-    opened = open_page(report, color_scheme=theme)
+def test_light_is_light_and_dark_is_dark_and_both_can_be_read(opened, theme):
     page = opened.page
+    page.emulate_media(color_scheme=theme)
     ground = page.locator("body").evaluate(COLOUR_OF, "backgroundColor")
     assert luminance(ground) < 0.02 if theme == "dark" else luminance(ground) > 0.9
     for name in ("ink", "muted", "link"):
@@ -209,8 +218,7 @@ def test_light_is_light_and_dark_is_dark_and_both_can_be_read(open_page, report,
     assert contrast(text, ground) >= 7
 
 
-def test_the_button_turns_the_theme_and_the_plots_with_it(open_page, report):
-    opened = open_page(report, color_scheme="light")
+def test_the_button_turns_the_theme_and_the_plots_with_it(opened):
     opened.show("learning-curves")
     tick = opened.page.locator(".plot .xtick text").first
     button = opened.page.locator("#theme")
@@ -235,7 +243,8 @@ def test_names_are_text_whatever_they_hold(open_page, tmp_path, small):
         command=HOSTILE,
     )
     opened = open_page(write_report(hostile, tmp_path / "report.html"))
-    opened.draw_all()
+    for section in ("learning-curves", "measures", "energy"):
+        opened.show(section)
     assert opened.page.title() == HOSTILE
     assert opened.page.locator("h1").inner_text() == HOSTILE
     assert opened.page.locator("img").count() == 0
