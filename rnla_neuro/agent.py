@@ -18,6 +18,7 @@ from rnla_neuro.evaluation import accuracy, at_decision, episode_returns
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.session import RunRequest, Session
 from rnla_neuro.simulation import FloatArray, IntArray
+from rnla_neuro.spec.inputs import parse_input
 from rnla_neuro.tasks.catalogue import Task
 from rnla_neuro.vectorize import EnvironmentLike
 
@@ -51,6 +52,8 @@ class Agent:
         core: What computes, where a backend has several: ``native`` or ``numpy`` for ``equilibrium``, ``cython`` or
             ``numpy`` for ``brian2``; ``auto`` takes the fastest that there is.
         road: How a Brian2 backend integrates: ``fused``, ``plain`` or ``auto``.
+        input: How input values become what input neurons send: ``analog``, ``poisson``, ``regular`` or ``latency``,
+            ``population:8``, or ``population:8,poisson``; empty: as the model says.
         codec: How observations become inputs; None: by the observation space.
         **overrides: Parameters of the model, such as ``eta=0.05`` or ``T="50*ms"``.
 
@@ -77,6 +80,7 @@ class Agent:
         precision: str = "float64",
         core: str = "auto",
         road: str = "auto",
+        input: str = "",
         codec: Codec | None = None,
         **overrides: Any,
     ) -> None:
@@ -93,6 +97,7 @@ class Agent:
             precision=precision,
             core=core,
             road=road,
+            input=input,
             overrides={name: str(value) for name, value in overrides.items()},
         )
         self._env = None if named else env
@@ -206,7 +211,8 @@ class Agent:
         if isinstance(target, Task) and target.is_dataset:
             values, name = accuracy(simulation, target), "test_accuracy"
         else:
-            returns = episode_returns(simulation, target, self.request.seeds, episodes, self._codec)
+            population = parse_input(self.request.input).population
+            returns = episode_returns(simulation, target, self.request.seeds, episodes, self._codec, population)
             values, name = returns.mean(axis=1), "evaluation_return"
         return {name: float(values[0]) if self.n_agents == 1 else values}
 

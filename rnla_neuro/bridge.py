@@ -12,7 +12,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from numpy.typing import ArrayLike, NDArray
 
 from rnla_neuro.channels import MODULATORS, REWARD, Channels
-from rnla_neuro.codec import Codec, SignalCodec
+from rnla_neuro.codec import Codec, PopulationCodec, SignalCodec
 from rnla_neuro.errors import ConfigError, DeliveryError, RnlaError, TaskError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.rewards import RewardDelay
@@ -64,6 +64,7 @@ class EnvironmentBridge:
         channels: Neuromodulators of the simulation, in its order. An environment sends others than the reward
             as ``info["neuromodulators"] = {name: value}``.
         watch: Warn of rewards that never vary.
+        population: Neurons that represent each input value (`PopulationCodec`); None: the value itself.
 
     Raises:
         TaskError: The environment cannot be bridged.
@@ -93,6 +94,7 @@ class EnvironmentBridge:
         decision_time: float,
         channels: Sequence[str] = (REWARD,),
         watch: bool = True,
+        population: int | None = None,
     ) -> None:
         if len(seeds) != n_agents:
             raise ConfigError(f"{len(seeds)} seeds for {n_agents} agents: give each its own")
@@ -115,8 +117,11 @@ class EnvironmentBridge:
             self.codec = Codec.for_space(opened.env.single_observation_space) if codec is None else codec
         except TaskError as error:
             raise TaskError(f"environment {self.name}: {error}") from None
+        # our observations are inputs as they are
+        self._plain = codec is None and opened.trusted and population is None
+        if population is not None:
+            self.codec = PopulationCodec(self.codec, population)
         self.n_in = self.codec.n_in
-        self._plain = codec is None and opened.trusted  # our observations are inputs as they are
         self.decisions = self.episodes = 0
         self._steps = 0
         self._returns = np.zeros(n_agents)

@@ -112,6 +112,34 @@ class BoxCodec(Codec):
         return array if self._shift is None else (array - self._shift) * self._factor
 
 
+class PopulationCodec(Codec):
+    """Represents each input by a population of neurons with Gaussian tuning curves (a population code).
+
+    The preferred values are evenly spaced from -1 to 1, and the width of a curve is their distance. A neuron whose
+    preferred value is shown gets 1, one far from it -1: `population_code`.
+
+    Args:
+        inner: From observations to the values that are represented; they should lie between -1 and 1.
+        count: Neurons a value, at least 2.
+    """
+
+    def __init__(self, inner: Codec, count: int) -> None:
+        self._inner, self._count = inner, count
+        self.n_in = inner.n_in * count
+
+    def encode(self, batch: Any) -> FloatArray:
+        """Encode observations, inputs of (A, n_in): the neurons of the first value, then those of the second, …."""
+        return population_code(self._inner.encode(batch), self._count)
+
+
+def population_code(values: FloatArray, count: int) -> FloatArray:
+    """Return the inputs (…, n*count) of populations that represent values (…, n); see `PopulationCodec`."""
+    preferred = np.linspace(-1.0, 1.0, count)
+    width = 2.0 / (count - 1)
+    curves = 2.0 * np.exp(-0.5 * ((values[..., None] - preferred) / width) ** 2) - 1.0
+    return np.asarray(curves.reshape(*values.shape[:-1], values.shape[-1] * count))
+
+
 class SignalCodec(Codec):
     """Leaves samples of a signal over a trial as they are.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rnla_neuro.bridge import EnvironmentBridge
-from rnla_neuro.codec import Codec
+from rnla_neuro.codec import Codec, population_code
 from rnla_neuro.errors import TaskError
 from rnla_neuro.learners.common import LayeredNetwork, LearnerOptions
 from rnla_neuro.seeding import streams
@@ -27,7 +27,13 @@ def accuracy(simulation: Simulation, task: Task, split: str = "test") -> FloatAr
 def decisions(simulation: Simulation, task: Task, split: str = "test") -> tuple[IntArray, IntArray]:
     """Return the right actions of all patterns of a split, shape (N,), and the greedy decisions, (A, N)."""
     inputs, labels = task.dataset(split)
-    return labels, simulation.predict(at_decision(inputs, simulation))
+    return labels, simulation.predict(represented(at_decision(inputs, simulation), simulation))
+
+
+def represented(inputs: FloatArray, simulation: Simulation) -> FloatArray:
+    """Return inputs (B, n) as the network gets them, (B, n_in): by populations, if it has several inputs a value."""
+    each, rest = divmod(simulation.sizes[0], inputs.shape[1])
+    return population_code(inputs, each) if each > 1 and not rest else inputs
 
 
 def at_decision(inputs: FloatArray, simulation: Simulation) -> FloatArray:
@@ -69,6 +75,7 @@ def episode_returns(
     seeds: tuple[int, ...],
     episodes: int,
     codec: Codec | None = None,
+    population: int | None = None,
 ) -> FloatArray:
     """Play greedy episodes without learning.
 
@@ -78,6 +85,7 @@ def episode_returns(
         seeds: One an agent; the environments' seeds differ from those of training.
         episodes: Episodes an agent.
         codec: As in training.
+        population: As in training.
 
     Returns:
         Returns, shape (A, episodes).
@@ -98,6 +106,7 @@ def episode_returns(
         decision_time=simulation.decision_time,
         channels=simulation.channels,
         watch=False,  # nothing learns here: a perfect agent earns the same at every step
+        population=population,
     ) as bridge:
         waited = 0
         while waited < _MOST_STEPS:

@@ -24,6 +24,7 @@ from rnla_neuro.results import WINDOW, Results, RunFolder
 from rnla_neuro.run_config import RunConfig
 from rnla_neuro.session import LEARNERS, RunRequest, Session
 from rnla_neuro.simulation import FloatArray, IntArray
+from rnla_neuro.spec.inputs import parse_input
 from rnla_neuro.tasks import catalogue
 from rnla_neuro.tasks.catalogue import Task
 
@@ -219,6 +220,7 @@ def run_config(session: Prepared, iterations: int) -> RunConfig:
         precision=request.precision,
         core="auto" if request.is_baseline else request.core,
         road="auto" if request.is_baseline else request.road,
+        input=request.input,
         overrides=dict(request.overrides),
         task_options={k: v for k, v in task.kwargs.items() if k != "path"},
         data_sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path else "",
@@ -233,7 +235,8 @@ def _evaluation(session: Session, episodes: int) -> dict[str, Any]:
     else:
         try:
             assert session.task is not None
-            returns = episode_returns(session.simulation, session.task, session.request.seeds, episodes)
+            asked, population = session.request, parse_input(session.request.input).population
+            returns = episode_returns(session.simulation, session.task, asked.seeds, episodes, population=population)
             return summary(returns.mean(axis=1))
         except TaskError as error:
             reason = str(error)

@@ -42,6 +42,7 @@ class RunConfig:
         precision: ``float32`` or ``float64``.
         core: What was to compute, where the backend has several.
         road: How a Brian2 backend was to integrate.
+        input: How input values became what input neurons send; empty: as the model says.
         overrides: Parameters of the model that were set by hand.
         task_options: Further options of the task.
         data_sha256: Hash of the user's table, empty for our tasks.
@@ -60,6 +61,7 @@ class RunConfig:
     precision: str = "float64"
     core: str = "auto"
     road: str = "auto"
+    input: str = ""
     overrides: Mapping[str, str] = field(default_factory=dict)
     task_options: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str = ""

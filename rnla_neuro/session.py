@@ -19,6 +19,7 @@ from rnla_neuro.learners import make_learner
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.seeding import streams
 from rnla_neuro.simulation import IntArray, Label, Simulation
+from rnla_neuro.spec.inputs import parse_input, with_input
 from rnla_neuro.spec.loader import load_model, parse_model
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.perturbation import as_node_perturbation
@@ -61,6 +62,8 @@ class RunRequest:
             ``numpy`` or ``cython`` for `brian2`.
         road: How a Brian2 backend integrates: ``fused`` (one kernel for the whole step, for models of the proven
             form), ``plain`` (Brian2's own `Synapses`), ``auto``: fused where it can.
+        input: How input values become what input neurons send, `parse_input`: ``poisson``, ``population:8``,
+            ``population:8,regular``; empty: as the model says.
         evaluation_episodes: Greedy episodes an agent at the end, for tasks without a test set.
         checkpoints: Trials after which a run keeps the weights (for `rnla align`); None: 0, 1, 3, 10, 30 and
             100 % of the run.
@@ -79,6 +82,7 @@ class RunRequest:
     precision: str = "float64"
     core: str = "auto"
     road: str = "auto"
+    input: str = ""
     evaluation_episodes: int = 100
     checkpoints: tuple[int, ...] | None = None
 
@@ -95,6 +99,7 @@ class RunRequest:
             raise ConfigError(f"evaluation_episodes = {self.evaluation_episodes}: at least 1 is needed")
         if self.checkpoints is not None and min(self.checkpoints, default=0) < 0:
             raise ConfigError(f"checkpoints {self.checkpoints}: numbers of trials of at least 0 are needed")
+        parse_input(self.input)
         if self.road not in ROADS:
             raise ConfigError(unknown("road", self.road, ROADS))
         delays = parse_delays(self.reward_delay)
@@ -123,7 +128,10 @@ class RunRequest:
         overrides = dict(self.overrides)
         if self.is_baseline:
             overrides = {name: value for name, value in overrides.items() if name in _TRIAL}
-        name = self.model_name(task)
+        name, code = self.model_name(task), parse_input(self.input).code
+        if code is not None and text is None:
+            coded = with_input(load_model(name), code)
+            name, text = str(coded.path), coded.text
         if self.learner == SUPERVISED:
             return _taught(name, text, overrides, task.varying)
         model = load_model(name, overrides) if text is None else parse_model(text, Path(name), overrides)
@@ -274,6 +282,7 @@ def connect(
         decision_time=model.trial.decision,
         channels=tuple(model.neuromodulators),
         watch=request.learner != SUPERVISED,  # it does not learn from rewards
+        population=parse_input(request.input).population,
     )
     try:
         network = NetworkSpec(

@@ -42,6 +42,10 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
     help="change a parameter of the model, such as eta=0.05 or T=50ms (can be repeated)",
 )  # fmt: skip
 @click.option(
+    "--input", "input_code", cls=Option, metavar="CODE", default="",
+    help="how input values are sent, as in 'rnla run', such as poisson or population:8,regular",
+)  # fmt: skip
+@click.option(
     "--task", cls=Option, metavar="TASK", default="digits", help="how many inputs and actions the network has"
 )
 @click.option(
@@ -69,6 +73,7 @@ def command(
     reward_delay: str,
     seeds: tuple[int, ...],
     precision: str,
+    input_code: str,
     as_json: bool,
 ) -> None:
     """Check."""
@@ -80,7 +85,7 @@ def command(
 
         engine = get_backend(backend)  # a wrong name is told before anything is computed
         network = networks.build(
-            model, overrides, task, hidden, seeds, reward_delay=reward_delay, precision=precision
+            model, overrides, task, hidden, seeds, reward_delay=reward_delay, precision=precision, input=input_code
         )
         engine.check(network, {})
         refusal = engines.why_not_proven(network)

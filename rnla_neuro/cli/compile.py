@@ -61,6 +61,10 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
     "--set", "settings", cls=Option, metavar="NAME=VALUE", multiple=True,
     help="change a parameter of the model, such as tau_m=20ms (can be repeated)",
 )  # fmt: skip
+@click.option(
+    "--input", "input_code", cls=Option, metavar="CODE", default="",
+    help="how input values are sent, as in 'rnla run', such as poisson or population:8,regular",
+)  # fmt: skip
 @click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
 def command(
     model: str,
@@ -71,6 +75,7 @@ def command(
     seeds: tuple[int, ...],
     precision: str,
     settings: tuple[str, ...],
+    input_code: str,
     as_json: bool,
 ) -> None:
     """Compile."""
@@ -83,7 +88,7 @@ def command(
         from rnla_neuro.backend import get_backend
 
         engine = get_backend(backend)
-        network = networks.build(model, overrides, task, hidden, seeds, precision=precision)
+        network = networks.build(model, overrides, task, hidden, seeds, precision=precision, input=input_code)
         engine.check(network, {})
         with _whole(target) as folder:
             found = engine.leave_project(network, folder)

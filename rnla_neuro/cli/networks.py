@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from rnla_neuro.bridge import EnvironmentBridge
 from rnla_neuro.channels import REWARD, parse_delays
 from rnla_neuro.network import NetworkSpec
-from rnla_neuro.spec.loader import load_model
+from rnla_neuro.spec.inputs import parse_input, with_input
+from rnla_neuro.spec.loader import load_model, parse_model
 from rnla_neuro.tasks.catalogue import get
 
 
@@ -20,12 +21,19 @@ def build(
     *,
     reward_delay: str = "none",
     precision: str = "float64",
+    input: str = "",
 ) -> NetworkSpec:
     """Return the network of a model for a task."""
     delay = parse_delays(reward_delay)[REWARD]
-    loaded = load_model(model, dict(overrides))
+    asked = parse_input(input)
+    if asked.code is None:
+        loaded = load_model(model, dict(overrides))
+    else:
+        coded = with_input(load_model(model), asked.code)
+        loaded = parse_model(coded.text, coded.path, dict(overrides))
     about = get(task)
     duration = loaded.trial.duration
-    with EnvironmentBridge(about, 1, [1], trial_duration=duration, decision_time=duration) as bridge:
+    times = {"trial_duration": duration, "decision_time": duration}
+    with EnvironmentBridge(about, 1, [1], **times, population=asked.population) as bridge:
         sizes = (bridge.n_in, *(about.hidden if hidden is None else hidden), bridge.n_actions)
     return NetworkSpec(loaded, sizes, seeds, precision, delay=delay)

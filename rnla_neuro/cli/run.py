@@ -55,6 +55,11 @@ WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
     help="neurons of the hidden layers, such as 40,20; by default what fits the task",
 )  # fmt: skip
 @click.option(
+    "--input", cls=Option, group=WHAT, metavar="CODE", default="",
+    help="how input values are sent: analog, poisson, regular, latency, or a population code, alone or with "
+    "one of them, such as population:8,poisson; by default as the model says",
+)  # fmt: skip
+@click.option(
     "--set", "settings", cls=Option, group=WHAT, metavar="NAME=VALUE", multiple=True,
     help="change a parameter of the model, such as eta=0.05 or T=50ms (can be repeated)",
 )  # fmt: skip
