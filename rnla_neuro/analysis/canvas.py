@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rnla_neuro.records import whole_or_nothing
 
@@ -31,21 +31,24 @@ STYLE: Final[dict[Any, Any]] = {
 
 
 @contextmanager
-def styled(width: float, height: float, rows: int = 1, columns: int = 1) -> Iterator[tuple[Figure, list[list[Axes]]]]:
+def styled(
+    width: float, height: float, rows: int = 1, columns: int = 1, *, sharey: Literal["all", "row"] = "all"
+) -> Iterator[tuple[Figure, list[list[Axes]]]]:
     """Give a figure in the package's style, without matplotlib's global state, and its panels by row.
 
     Args:
         width: In inches.
         height: In inches.
-        rows: Of panels; they share their vertical axis.
+        rows: Of panels.
         columns: Of panels.
+        sharey: Which panels share their vertical axis: ``all``, or those of a ``row``.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        axes = figure.subplots(rows, columns, squeeze=False, sharey=sharey)
         yield figure, [list(line) for line in axes]
 
 

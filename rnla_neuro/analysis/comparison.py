@@ -248,6 +248,21 @@ class PairedTest:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """A cell that is missing.
+
+    Attributes:
+        model: Name of the compared model.
+        delay: Its reward delay.
+        reason: Why its run failed.
+    """
+
+    model: str
+    delay: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A whole comparison.
 
@@ -265,6 +280,7 @@ class Comparison:
         tests: Every pair of models, by measure and delay.
         chance: Probability that a random action is right; None: it is not known.
         command: The command line that made it; empty: it was made from Python.
+        failures: Cells that are missing, and why.
         format: Of the file.
     """
 
@@ -281,6 +297,7 @@ class Comparison:
     tests: tuple[PairedTest, ...] = ()
     chance: float | None = None
     command: str = ""
+    failures: tuple[Failure, ...] = ()
     format: int = field(default=FORMAT)
 
     def cell(self, model: str, delay: str) -> Cell | None:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from types import FrameType
@@ -158,7 +159,7 @@ def work(jobs: Sequence[Job], workers: int, report: Report) -> None:
         for job in jobs:
             report.started(job)
             try:
-                perform(job, lambda progress, job=job: report.moved(job, progress))
+                perform(job, partial(report.moved, job))
             except RnlaError as error:
                 report.failures[job.words] = str(error)
             report.ended(job)

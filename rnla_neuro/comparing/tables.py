@@ -1,0 +1,91 @@
+"""A comparison as CSV files, for spreadsheets and other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rnla_neuro.analysis.comparison import Cell, Comparison
+from rnla_neuro.records import whole_or_nothing
+
+
+def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write ``measures.csv``, ``seeds.csv``, ``tests.csv``, ``curves.csv``, ``alignment.csv`` and ``energy.csv``.
+
+    Args:
+        comparison: What to write.
+        folder: It is made if it is missing; earlier tables are replaced.
+
+    Raises:
+        RunFolderError: A file cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    cells, units = comparison.cells, {spec.key: spec.unit for spec in comparison.measures}
+    where = ("model", "backend", "delay")
+    written = [
+        _write(
+            folder / "measures.csv",
+            (*where, "measure", "unit", "mean", "low", "high", "n", "seeds"),
+            (
+                (*_where(cell), key, units.get(key, ""), m.mean, m.low, m.high, _known(m.values), len(m.values))
+                for cell in cells
+                for key, m in cell.measures.items()
+            ),
+        ),
+        _write(
+            folder / "seeds.csv",
+            (*where, "measure", "unit", "seed", "value"),
+            (
+                (*_where(cell), key, units.get(key, ""), seed, value)
+                for cell in cells
+                for key, m in cell.measures.items()
+                for seed, value in zip(comparison.seeds, m.values, strict=True)
+            ),
+        ),
+    ]
+    names = ("measure", "delay", "a", "b", "n", "difference", "low", "high", "p", "p_corrected", "test", "correction")
+    tests = ([getattr(test, name) for name in names] for test in comparison.tests)
+    written.append(_write(folder / "tests.csv", names, tests))
+    lines = (
+        (*_where(cell), cell.curve.measure, *point)
+        for cell in cells
+        for point in zip(cell.curve.iteration, cell.curve.mean, cell.curve.low, cell.curve.high, strict=True)
+    )
+    written.append(_write(folder / "curves.csv", (*where, "measure", "iteration", "mean", "low", "high"), lines))
+    aligned = (
+        (*_where(cell), *point)
+        for cell in cells
+        if (a := cell.alignment) is not None
+        for point in zip(a.iteration, a.mean, a.low, a.high, strict=True)
+    )
+    written.append(_write(folder / "alignment.csv", (*where, "iteration", "cosine", "low", "high"), aligned))
+    energy = (
+        (*_where(cell), e.platform, e.joule, e.low, e.high, "yes" if e.verified else "no", e.source)
+        for cell in cells
+        for e in cell.energy
+    )
+    head = (*where, "platform", "joule a decision", "low", "high", "verified", "source")
+    written.append(_write(folder / "energy.csv", head, energy))
+    return written
+
+
+def _where(cell: Cell) -> tuple[str, str, str]:
+    return cell.model, cell.backend, cell.delay
+
+
+def _known(values: Sequence[float | None]) -> int:
+    return sum(value is not None for value in values)
+
+
+def _write(path: Path, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:
+    """Write a table; what is not known is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(head)
+    writer.writerows(["" if value is None else value for value in row] for row in rows)
+    with whole_or_nothing(path) as temporary:
+        temporary.write_text(text.getvalue(), encoding="utf-8")
+    return path
