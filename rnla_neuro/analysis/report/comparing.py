@@ -85,7 +85,7 @@ def _summary(comparison: Comparison) -> tuple[Block, ...]:
     if main is None:
         blocks.append(Absent("No cell has a measure: there is nothing to compare."))
     else:
-        blocks.append(Text(f"{main.label} ({_lowered(main.help)}), mean and 95 % interval:"))
+        blocks.append(Text(f"{words.label_of(main)} ({_lowered(main.help)}), mean and 95 % interval:"))
         blocks.append(Points(tuple(words.ranking(comparison, main))))
         for sentence, items in words.differences(comparison, main):
             blocks += [Text(sentence), Points(tuple(items))]

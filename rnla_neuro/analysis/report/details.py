@@ -9,7 +9,7 @@ from rnla_neuro.analysis.report import drawing
 from rnla_neuro.analysis.report.blocks import Absent, Block, Choice, Figure, Grid, Option, Plot, Text
 from rnla_neuro.analysis.report.formatting import interval, number
 from rnla_neuro.analysis.report.trials import trial_plot, voltage_range
-from rnla_neuro.analysis.report.words import delay_words, several
+from rnla_neuro.analysis.report.words import delay_words, label_of, several, unit_of
 
 _ACCURACIES = ("test_accuracy", "accuracy", "test_hit_rate", "reward")  # the first that is there
 
@@ -46,7 +46,7 @@ def learning_curves(comparison: Comparison) -> tuple[Block, ...]:
             traces, "Decisions", f"Running {measure}", y_range=(min(ends) - edge, max(ends) + edge), rule=chance,
             rule_name="chance",
         )  # fmt: skip
-        caption = f"Running {measure}, {delay_words(delay)}: mean over seeds, and its 95 % band."
+        caption = f"Running {measure}, {delay_words(delay)}: mean over seeds, and its 95 % band (Student's t)."
         figures.append(Figure(plot, caption, f"Learning curves, {delay_words(delay)}", tags={"delay": delay}))
     return (Grid(tuple(figures)) if len(figures) > 1 else figures[0],)
 
@@ -57,8 +57,10 @@ def measure_dots(comparison: Comparison) -> tuple[Block, ...]:
     for spec in comparison.measures:
         plot = _dot_plot(comparison, spec)
         if plot is not None:
-            caption = f"{spec.label}: mean, 95 % interval and single seeds (small dots). {spec.help.rstrip('.')}."
-            options.append(Option(spec.label, (Figure(plot, caption, f"{spec.label} of each model and delay"),)))
+            caption = f"{label_of(spec)}: mean, 95 % interval and single seeds (small dots). {spec.help.rstrip('.')}."
+            options.append(
+                Option(label_of(spec), (Figure(plot, caption, f"{label_of(spec)} of each model and delay"),))
+            )
     return (Choice("Measure", tuple(options)),) if options else (Absent("no cell has a measure."),)
 
 
@@ -72,12 +74,12 @@ def accuracy_against_spikes(comparison: Comparison) -> tuple[Block, ...]:
     for key in ("spikes_per_decision", "synaptic_operations_per_decision"):
         plot = _against(comparison, specs[key], good) if key in specs else None
         if plot is not None:
-            label = f"{good.label} against {specs[key].label.lower()}"
+            label = f"{label_of(good)} against {specs[key].label}"
             caption = (
                 f"{label}: means over seeds with 95 % intervals. The shape of a point says the reward delay. "
                 f"{specs[key].help.rstrip('.')}."
             )
-            options.append(Option(specs[key].label, (Figure(plot, caption, label),)))
+            options.append(Option(label_of(specs[key]), (Figure(plot, caption, label),)))
     if not options:
         return (Absent("no model has spikes or counted synaptic operations."),)
     return (Choice("Cost", tuple(options)),)
@@ -103,7 +105,7 @@ def recorded_trials(comparison: Comparison) -> tuple[Block, ...]:
         )
         options.append(_option(cell, (Grid(figures),)))
     if not options:
-        return (Absent("no backend that ran can record a trial."),)
+        return (Absent("no run could record a trial."),)
     return Text("The same input, shown to the first seed before and after learning."), Choice("Model", tuple(options))
 
 
@@ -126,7 +128,7 @@ def alignment_curves(comparison: Comparison) -> tuple[Block, ...]:
             caption = f"Cosine between the direction of learning and the exact policy gradient, {delay_words(delay)}."
             figures.append(Figure(plot, caption, f"Alignment, {delay_words(delay)}", tags={"delay": delay}))
     if not figures:
-        return (Absent("no model has the form for which the exact policy gradient is computed."),)
+        return (Absent("no run has it: it needs self-nudging, a data set, and weights kept during learning."),)
     return (Grid(tuple(figures)) if len(figures) > 1 else figures[0],)
 
 
@@ -163,7 +165,7 @@ def weight_matrices(comparison: Comparison) -> tuple[Block, ...]:
             figures.append(Figure(plot, caption, f"Weights of projection {n} of {cell.model}", height=360))
         options.append(_option(cell, (Grid(tuple(figures)),)))
     if not options:
-        return (Absent("no run kept its weights."),)
+        return (Absent("no run kept its weights, or they are too many to look at."),)
     return Text("After learning, of the first seed."), Choice("Model", tuple(options))
 
 
@@ -210,10 +212,12 @@ def _dot_plot(comparison: Comparison, spec: MeasureSpec) -> Plot | None:
             x = place + (number_ - (n - 1) / 2) * min(0.22, 0.8 / n)
             tags = {"model": cell.model, "delay": delay}
             values = [value for value in measured.values if value is not None]
-            text, ends = interval(mean, measured.low, measured.high, spec.unit)
+            text, ends = interval(mean, measured.low, measured.high, unit_of(spec))
             hover = f"{drawing.plain(cell.model)}, {delay_words(delay)}<br><b>{text}</b>{f' ({ends})' if ends else ''}"
             if len(values) > 1:
-                traces.append(drawing.seeds(cell.model, number_, [x + 0.045] * len(values), values, spec.unit, tags))
+                traces.append(
+                    drawing.seeds(cell.model, number_, [x + 0.045] * len(values), values, unit_of(spec), tags)
+                )
             traces.append(
                 drawing.dots(
                     cell.model, number_, (x, mean), y_interval=(measured.low, measured.high), hover=hover, tags=tags
@@ -222,13 +226,14 @@ def _dot_plot(comparison: Comparison, spec: MeasureSpec) -> Plot | None:
             names.append(cell.model)
     if not traces:
         return None
+    title = label_of(spec) + (f" ({unit_of(spec)})" if unit_of(spec) else "")
     labels = [broken(delay_words(delay)) for delay in comparison.delays]
     layout = {
         "xaxis": {
             "tickvals": list(range(len(labels))), "ticktext": labels, "range": [-0.5, len(labels) - 0.5],
             "showgrid": False, "zeroline": False, "ticks": "",
         },
-        "yaxis": {"title": {"text": spec.label + (f" ({spec.unit})" if spec.unit else "")}, "exponentformat": "SI"},
+        "yaxis": {"title": {"text": title}, "exponentformat": "SI"},
     }  # fmt: skip
     return Plot((*legend(comparison, names), *traces), layout)
 
@@ -245,7 +250,8 @@ def _against(comparison: Comparison, cost: MeasureSpec, good: MeasureSpec) -> Pl
         place = comparison.delays.index(cell.delay) if cell.delay in comparison.delays else 0
         hover = (
             f"{drawing.plain(cell.model)}, {delay_words(cell.delay)}<br>"
-            f"{good.label} <b>{interval(y[1], y[0].low, y[0].high)[0]}</b><br>{cost.label} <b>{number(x[1])}</b>"
+            f"{label_of(good)} <b>{interval(y[1], y[0].low, y[0].high)[0]}</b><br>"
+            f"{label_of(cost)} <b>{number(x[1])}</b>"
         )
         traces.append(
             drawing.dots(
@@ -269,8 +275,8 @@ def _against(comparison: Comparison, cost: MeasureSpec, good: MeasureSpec) -> Pl
         if delay in delays
     ]  # fmt: skip
     layout = {
-        "xaxis": {"title": {"text": cost.label}, "type": "log" if max(means) > 20 * min(means) else "linear"},
-        "yaxis": {"title": {"text": good.label}},
+        "xaxis": {"title": {"text": label_of(cost)}, "type": "log" if max(means) > 20 * min(means) else "linear"},
+        "yaxis": {"title": {"text": label_of(good)}},
     }
     return Plot((*legend(comparison, names), *keys, *traces), layout)
 

@@ -21,7 +21,7 @@ from rnla_neuro.analysis.report.blocks import (
     Text,
 )
 from rnla_neuro.analysis.report.formatting import MISSING, interval, number, p_value
-from rnla_neuro.analysis.report.words import LEVEL, delay_words, is_shown, several
+from rnla_neuro.analysis.report.words import LEVEL, delay_words, is_shown, label_of, several, unit_of
 
 _BETTER: Final = {"higher": "higher is better", "lower": "lower is better"}
 
@@ -54,7 +54,7 @@ def measures_table(comparison: Comparison) -> Block:
     columns = (
         Column("Model"),
         Column("Reward delay"),
-        *(Column(one.label, help=one.help, numeric=True, note=_BETTER.get(one.better, "")) for one in specs),
+        *(Column(label_of(one), help=one.help, numeric=True, note=_BETTER.get(one.better, "")) for one in specs),
     )
     rows = tuple(
         Row(
@@ -83,12 +83,12 @@ def tests_tables(comparison: Comparison) -> tuple[Block, ...]:
     for spec in comparison.measures:
         tests = [test for test in comparison.tests if test.measure == spec.key]
         if tests:
-            options.append(Option(spec.label, (_tests_table(spec, tests),)))
+            options.append(Option(label_of(spec), (_tests_table(spec, tests),)))
     used = sorted({test.test for test in comparison.tests})
     corrections = sorted({test.correction for test in comparison.tests})
     text = (
         f"Models are compared on the same seeds. Test: {', '.join(used)}. Correction for several comparisons: "
-        f"{', '.join(corrections)}, over all tests of a measure. A difference counts as shown where the corrected p "
+        f"{', '.join(corrections)}. A difference counts as shown where the corrected p "
         f"is below {LEVEL:g}."
     )
     return Text(text), Choice("Measure", tuple(options))
@@ -139,7 +139,7 @@ def _measured(spec: MeasureSpec, measured: Measured | None) -> Cell:
         return Cell(MISSING, note="does not apply")
     if measured.mean is None:
         return Cell(MISSING, note="no seed has one")
-    mean, ends = interval(measured.mean, measured.low, measured.high, spec.unit)
+    mean, ends = interval(measured.mean, measured.low, measured.high, unit_of(spec))
     lost = sum(value is None for value in measured.values)
     known = f"{len(measured.values) - lost} of {several(len(measured.values), 'seed')}" if lost else ""
     drawn = None
@@ -156,16 +156,16 @@ def _tests_table(spec: MeasureSpec, tests: list[PairedTest]) -> Table:
         Column("Difference", help="Mean over pairs of seeds, the first model minus the second", numeric=True),
         Column("Pairs", help="Seeds for which both models have a value", numeric=True),
         Column("p", help="Two-sided, of this test alone", numeric=True),
-        Column("p, corrected", help=f"After {tests[0].correction}'s correction", numeric=True),
+        Column("p, corrected", help=f"Corrected for several comparisons: {tests[0].correction}", numeric=True),
         Column("Difference shown?", help=f"Whether the corrected p is below {LEVEL:g}"),
     )
     rows = tuple(_test_row(spec, test) for test in tests)
-    return Table(f"{spec.label}: {tests[0].test}, corrected after {tests[0].correction}", columns, rows)
+    return Table(f"{label_of(spec)}: difference between two models, mean and 95 % interval", columns, rows)
 
 
 def _test_row(spec: MeasureSpec, test: PairedTest) -> Row:
     """Return one test."""
-    mean, ends = interval(test.difference, test.low, test.high, spec.unit, sign=True)
+    mean, ends = interval(test.difference, test.low, test.high, unit_of(spec), sign=True)
     drawn = None
     if test.difference is not None and test.low is not None and test.high is not None:
         drawn = (test.low, test.difference, test.high)

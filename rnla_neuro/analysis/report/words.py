@@ -36,6 +36,16 @@ def several(n: int, what: str) -> str:
     return f"{number(n)} {what}{'' if n == 1 else 's'}"
 
 
+def label_of(spec: MeasureSpec) -> str:
+    """Return the label of a measure, as it begins a line."""
+    return spec.label[:1].upper() + spec.label[1:]
+
+
+def unit_of(spec: MeasureSpec) -> str:
+    """Return the unit of a measure, unless its label says it already ("spikes a decision" are spikes)."""
+    return "" if len(spec.unit) > 2 and spec.unit in spec.label else spec.unit
+
+
 def listed(names: list[str]) -> str:
     """Join names as one would say them."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "nothing"
@@ -61,7 +71,7 @@ def what_was_compared(comparison: Comparison) -> str:
 
 def measured_words(measure: MeasureSpec, measured: Measured) -> str:
     """Say a mean, its interval, and for how many seeds there is none."""
-    mean, ends = interval(measured.mean, measured.low, measured.high, measure.unit)
+    mean, ends = interval(measured.mean, measured.low, measured.high, unit_of(measure))
     text = f"{mean} ({ends})" if ends else mean
     lost = sum(value is None for value in measured.values)
     if lost:
@@ -122,7 +132,7 @@ def _leaves_out_zero(test: PairedTest) -> bool:
 
 def difference_words(test: PairedTest, measure: MeasureSpec) -> str:
     """Say one difference: which way, how large, and its corrected p."""
-    size, ends = interval(abs(test.difference or 0.0), *_turned(test), measure.unit)
+    size, ends = interval(abs(test.difference or 0.0), *_turned(test), unit_of(measure))
     more = "above" if (test.difference or 0.0) > 0 else "below"
     p = p_value(test.p_corrected)
     equals = "" if p.startswith("<") else "= "
@@ -132,7 +142,7 @@ def difference_words(test: PairedTest, measure: MeasureSpec) -> str:
 
 def _open_words(test: PairedTest, measure: MeasureSpec) -> str:
     """Say a difference that may as well be none."""
-    size, ends = interval(test.difference, test.low, test.high, measure.unit, sign=True)
+    size, ends = interval(test.difference, test.low, test.high, unit_of(measure), sign=True)
     words = f"{size}, {ends}" if ends else f"{size}, no interval"
     return f"{delay_words(test.delay)}: `{test.a}` minus `{test.b}` ({words})"
 
