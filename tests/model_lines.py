@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -11,8 +12,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from rnla_neuro.resources import models_dir
 from rnla_neuro.spec.form import EquilibriumForm
+from rnla_neuro.spec.loader import available_models
 from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro.spec.symbols import OPTIONAL_ROLES
 
 #: Lines that describe a model and have no effect.
 _DESCRIPTION = ("name = ", "summary = ", "source = ")
@@ -21,6 +25,17 @@ _EQUATION = re.compile(r"(?P<left>[\w/]+ = )(?P<value>.*)(?P<right> : .*)$")
 _STATEMENT = re.compile(r"(?P<left>[\w.]+ [-+]?= )(?P<value>[^\"]*)(?P<right>)$")
 _CALL = re.compile(r"(?P<left>softmax\(|sum\(|argmax\(|lowpass\()(?P<value>.*)(?P<right>\))$")
 _UNIT = re.compile(r"^0\*(ms|second)$")
+
+
+def proven_models() -> list[str]:
+    """Names of the packaged models of the proven form: those that assign every role that the form needs."""
+    found = []
+    for name in available_models():
+        roles = tomllib.loads((models_dir() / f"{name}.toml").read_text(encoding="utf-8"))["roles"]
+        if set(roles) >= OPTIONAL_ROLES:
+            found.append(name)
+    assert len(found) >= 7
+    return found
 
 
 @dataclass(frozen=True)

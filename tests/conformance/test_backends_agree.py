@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 
 from rnla_neuro.network import NetworkSpec
-from rnla_neuro.spec.loader import available_models
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.explicit.engine import Block, Engine
 from rnla_neuro_backends.explicit.kernel import Kernel, kernel_settings
 from rnla_neuro_backends.explicit.plain import PlainEngine
 from tests.conformance.blocks import LibraryEngine, course, cut, errors, follow
 from tests.conformance.nets import variant
+from tests.model_lines import proven_models
 
 SIZES = (5, 4, 4, 3)
 #: The other way to write a prospective rate; it has a step of latency a layer.
@@ -37,7 +37,7 @@ PROCESS = {
 
 def models() -> dict[str, ModelSpec]:
     """The packaged models, and variants that take other ways through the kernels."""
-    found = {name: variant(name) for name in available_models()}
+    found = {name: variant(name) for name in proven_models()}
     found["difference"] = variant("rate_nla_ou", DIFFERENCE)
     found["pulse and difference"] = variant("rate_nla_pulse", DIFFERENCE)
     found["process"] = variant("rate_nla", PROCESS)

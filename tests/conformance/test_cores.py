@@ -15,12 +15,13 @@ import pytest
 
 from rnla_neuro.errors import ConfigError, ConvergenceError
 from rnla_neuro.events import EventBatch
-from rnla_neuro.spec.loader import available_models, load_model
+from rnla_neuro.spec.loader import load_model
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.equilibrium import EquilibriumSimulation
 from tests.conformance.nets import build, events, relative, told
+from tests.model_lines import proven_models
 
-MODELS = available_models()
+MODELS = proven_models()
 BOTH = pytest.mark.backend("equilibrium:native", "equilibrium:numpy")
 NATIVE = pytest.mark.backend("equilibrium:native")
 EXACT = {"rtol": 1e-13}

@@ -26,7 +26,7 @@ from rnla_neuro.errors import BackendError, ConfigError, MissingExtraError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.resources import template_dir
-from rnla_neuro.spec.loader import available_models, load_model
+from rnla_neuro.spec.loader import load_model
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.brian2_program import cuda_toolkit
 from rnla_neuro_backends.brian2_program.cuda_engine import build_program
@@ -44,8 +44,9 @@ from tests.conformance.cuda.emulation import (
     compile_program,
 )
 from tests.conformance.nets import events, relative, told, variant
+from tests.model_lines import proven_models
 
-MODELS = available_models()
+MODELS = proven_models()
 SIZES, SEEDS = (5, 7, 40, 4), (3, 8)
 #: Of the sweeps of a landing the last one is a matter of rounding.
 NOT_COMPARED = ("status",)

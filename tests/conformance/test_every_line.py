@@ -17,12 +17,12 @@ from rnla_neuro.errors import RnlaError
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.resources import models_dir
 from rnla_neuro.rewards import RewardDelay
-from rnla_neuro.spec.loader import available_models, parse_model
+from rnla_neuro.spec.loader import parse_model
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends import brian2, brian2_cpp, equilibrium
 from rnla_neuro_backends.explicit.kernel import make_kernel
 from tests.conformance.nets import events, told
-from tests.model_lines import Change, changes
+from tests.model_lines import Change, changes, proven_models
 
 _ENGINES = {
     "equilibrium:numpy": lambda network: equilibrium.BACKEND.build(network, core="numpy", start="rest"),
@@ -37,7 +37,7 @@ _NUMPY = ("equilibrium:numpy", "brian2:numpy")
 
 def cases() -> list[object]:
     """Every model with numpy; the compiled targets and the plain road, which take minutes, with the default model."""
-    pairs = [(engine, name) for engine in _NUMPY for name in available_models()]
+    pairs = [(engine, name) for engine in _NUMPY for name in proven_models()]
     pairs += [(engine, _QUICK[0]) for engine in _ENGINES if engine not in _NUMPY]
     return [
         pytest.param(
@@ -145,7 +145,7 @@ def test_every_line_counts(engine: str, name: str) -> None:
     assert counts["refused"] >= 10, counts  # roles, sums and what the form prescribes
 
 
-@pytest.mark.parametrize("name", available_models())
+@pytest.mark.parametrize("name", proven_models())
 def test_what_is_exempt(name: str) -> None:
     """Every line that is not changed above is a comment, a description, or opens something that must be there."""
     path = models_dir() / f"{name}.toml"

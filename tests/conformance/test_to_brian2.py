@@ -13,9 +13,10 @@ from brian2 import Clock, StateMonitor, ms
 import rnla_neuro_backends.brian2_model.jumps as brian2_jumps
 from rnla_neuro import load_model, to_brian2
 from rnla_neuro.errors import BackendError, ConfigError
-from rnla_neuro.spec.loader import available_models, parse_model
+from rnla_neuro.spec.loader import parse_model
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.brian2_model.groups import Brian2Network
+from tests.model_lines import proven_models
 
 # Brian2 2.10 calls pyparsing by an old argument name.
 pytestmark = pytest.mark.filterwarnings("ignore:'parseAll' argument:DeprecationWarning")
@@ -299,7 +300,7 @@ def test_a_pulse_moves_the_weights_and_the_voltages_with_them() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [n if n == "rate_nla_poster" else pytest.param(n, marks=pytest.mark.slow) for n in available_models()],
+    [n if n == "rate_nla_poster" else pytest.param(n, marks=pytest.mark.slow) for n in proven_models()],
 )
 def test_every_shipped_model_runs(name: str) -> None:
     brian2.seed(3)

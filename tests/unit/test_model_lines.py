@@ -7,10 +7,10 @@ import pytest
 from rnla_neuro.errors import RnlaError
 from rnla_neuro.resources import models_dir
 from rnla_neuro.spec.derive import derive_form
-from rnla_neuro.spec.loader import available_models, parse_model
-from tests.model_lines import Change, changes, fingerprint
+from rnla_neuro.spec.loader import parse_model
+from tests.model_lines import Change, changes, fingerprint, proven_models
 
-MODELS = available_models()
+MODELS = proven_models()
 _QUICK = ("rate_nla", "rate_nla_poster")
 _CASES = [pytest.param(name, marks=() if name in _QUICK else pytest.mark.slow) for name in MODELS]
 

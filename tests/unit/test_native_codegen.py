@@ -17,7 +17,7 @@ from rnla_neuro.errors import BackendError
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.resources import CACHE_VARIABLE
 from rnla_neuro.spec.expressions import parse
-from rnla_neuro.spec.loader import available_models, load_model
+from rnla_neuro.spec.loader import load_model
 from rnla_neuro.spec.numeric import compile_expression
 from rnla_neuro.spec.proof import derivative, symbol
 from rnla_neuro_backends.common.cpp import Printer
@@ -25,6 +25,7 @@ from rnla_neuro_backends.equilibrium import EquilibriumSimulation, NoCompilerWar
 from rnla_neuro_backends.moving_equilibrium import compiler
 from rnla_neuro_backends.moving_equilibrium.codegen import generate
 from rnla_neuro_backends.moving_equilibrium.compiler import compile_library, find_compiler
+from tests.model_lines import proven_models
 
 NATIVE = pytest.mark.backend("equilibrium:native")
 NUMPY = pytest.mark.backend("equilibrium:numpy")
@@ -139,7 +140,7 @@ def test_two_processes_compile_at_once(tmp_path: Path, own_cache: Path) -> None:
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("name", available_models())
+@pytest.mark.parametrize("name", proven_models())
 def test_parameters_are_not_in_the_source(name: str, precision: str) -> None:
     """Other values, the same code: nothing is compiled again for another learning rate."""
     form = NetworkSpec(load_model(name), (3, 4, 2), (1,)).form

@@ -11,14 +11,15 @@ import sympy as sp
 from rnla_neuro.errors import BackendError, ConfigError
 from rnla_neuro.resources import models_dir
 from rnla_neuro.spec.derive import derive_form
-from rnla_neuro.spec.loader import available_models, load_model, parse_model
+from rnla_neuro.spec.loader import load_model, parse_model
 from rnla_neuro.spec.perturbation import as_node_perturbation
 from rnla_neuro.spec.proof import number, symbol
+from tests.model_lines import proven_models
 
 TEXT = (models_dir() / "rate_nla.toml").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", [n for n in available_models() if n != "rate_nla_tracking"])
+@pytest.mark.parametrize("name", [n for n in proven_models() if n != "rate_nla_tracking"])
 def test_the_error_is_the_noise_over_its_variance(name: str) -> None:
     model = load_model(name)
     before, after = derive_form(model), derive_form(as_node_perturbation(model))
