@@ -55,6 +55,10 @@ WHAT, LEARNING, ENGINE, OUTPUT = "What is compared", "Learning", "Engine", "Outp
     help="as in 'rnla run': none, iterations:K, gamma:SHAPE,SCALE, fixed:TIME; a model with a late variant uses it",
 )  # fmt: skip
 @click.option(
+    "--input", cls=Option, group=WHAT, metavar="CODE", default="",
+    help="how input values are sent, for all models, as in 'rnla run'; by default as each model says",
+)  # fmt: skip
+@click.option(
     "--set", "settings", cls=Option, group=WHAT, metavar="NAME=VALUE", multiple=True,
     help="change a parameter of all models, such as T=50ms (can be repeated)",
 )  # fmt: skip

@@ -121,6 +121,7 @@ def plan(
     precision: str = "float64",
     core: str = AUTO,
     evaluation_episodes: int = 100,
+    input: str = "",
 ) -> tuple[Planned, ...]:
     """Plan a comparison, by model, then by delay.
 
@@ -139,6 +140,8 @@ def plan(
         precision: ``float64`` or ``float32``.
         core: What computes, where a backend has several.
         evaluation_episodes: Greedy episodes at the end, for tasks without a test set.
+        input: How input values are sent, for all models (`RunRequest.input`); empty: as each model says. A baseline has
+            no course in time: it sees the values.
 
     Raises:
         ConfigError: A model, backend or delay is unknown or given twice, or one cannot run; the message says which.
@@ -159,6 +162,7 @@ def plan(
         precision=precision,
         core=core,
         evaluation_episodes=evaluation_episodes,
+        input=input,
     )
     planned, described = [], set[tuple[str, str]]()
     for model, label, backend in zip(models, labels, each, strict=True):
