@@ -91,6 +91,9 @@ class Plasticity:
         post: Postsynaptic factor of each trace with each G; ``gate`` may be in it.
         updates: By channel, what an event does to the weights.
         flows: By channel with a pulse, what flows into the weights while it lasts.
+        growth: What flows into the weights at every step without a trace: postsynaptic factor, presynaptic factor, and
+            what that is for the bias unit.
+        decay: By which the weights themselves grow or decay, 1/s.
     """
 
     names: tuple[str, ...]
@@ -100,6 +103,13 @@ class Plasticity:
     post: tuple[tuple[sp.Expr, ...], ...]
     updates: Mapping[str, Update]
     flows: Mapping[str, Update]
+    growth: tuple[tuple[sp.Expr, sp.Expr, sp.Expr], ...] = ()
+    decay: float = 0.0
+
+    @property
+    def grows(self) -> bool:
+        """Whether weights change at every step."""
+        return bool(self.growth) or self.decay != 0
 
     @property
     def gated(self) -> bool:

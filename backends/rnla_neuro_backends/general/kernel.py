@@ -137,8 +137,8 @@ class GeneralKernel(Kernel):
         return [*(float(v) for v in form.parameters.values()), s.credit, s.dt, *pulses]
 
     def _matrices(self) -> npt.NDArray[np.float64]:
-        parts = [traces.A.ravel() for traces in self.general.form.plasticity.values()]
-        return np.concatenate([*parts, np.zeros(1)])
+        plasticity = self.general.form.plasticity.values()
+        return np.concatenate([*(traces.A.ravel() for traces in plasticity), [traces.decay for traces in plasticity]])
 
     def initial_arrays(self) -> Arrays:
         """Return all state arrays as they are before anything is written."""

@@ -195,12 +195,16 @@ class GeneralLayout:
         """Lay out the working memory of an agent's block: in units of `real`, and in integers."""
         widest = max(max(p.row, p.sent) for p in self.projections)
         learning = [p for p in self.projections if p.n_trace]
-        total = max([p.n_factor * p.n_trace * p.row for p in learning], default=0)
+        grows = {p.k: len(self.plan.plasticity(p.k).growth) for p in self.projections}
+        total = max([p.n_factor * p.n_trace * p.row for p in learning] + [grows[p.k] * p.row for p in self.projections])
         parts = {
             "sent": widest,
             "scratch": widest,
             "total": total,
-            "given": max([p.n_factor * p.sent for p in learning if p.mode == "held"], default=0),
+            "given": max(
+                [p.n_factor * p.sent for p in learning if p.mode == "held"]
+                + [grows[p.k] * p.sent for p in self.projections]
+            ),
             "coefficient": max([p.spikes for p in learning], default=0),
             "silent_own": self.own_size,
             "silent_stream": self.stream_size,

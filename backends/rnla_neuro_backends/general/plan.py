@@ -181,9 +181,12 @@ class Plan:
             yield from (expr for at, expr in reads if at == number)
         for k, link in enumerate(self.links):
             traces = self.plasticity(k)
-            yield from (traces.pre if link.pre == number else ())
+            post, pre = (factor for row in traces.post for factor in row), traces.pre
+            if link.pre == number:
+                yield from (*pre, *(factor for _, factor, _ in traces.growth))
             if link.post == number:
-                yield from (factor.xreplace({symbol("gate"): sp.Integer(1)}) for row in traces.post for factor in row)
+                opened = {symbol("gate"): sp.Integer(1)}
+                yield from (f.xreplace(opened) for f in (*post, *(factor for factor, _, _ in traces.growth)))
 
     def reads(self, number: int, expr: sp.Basic) -> set[Node]:
         """Return the sums and reductions that an expression of a population reads."""
@@ -232,6 +235,8 @@ class Plan:
             how = GATED if traces.gated else ALWAYS
             ask(link.post, [factor for row in traces.post for factor in row], how)
             ask(link.pre, traces.pre, how)
+            ask(link.post, [post for post, _, _ in traces.growth], ALWAYS)
+            ask(link.pre, [pre for _, pre, _ in traces.growth], ALWAYS)
         for node in self.late:  # what is late is read in the step after, too
             needs[node] = ALWAYS
         for node in reversed(self.order):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
 import numpy as np
 import sympy as sp
@@ -146,6 +147,18 @@ def population_of(model: ModelSpec, kind: str, parameters: Mapping[str, float]) 
     return _Neurons(model, kind, parameters).result()
 
 
+class _Parts(Scope):
+    """A scope in which some right sides are replaced by a part of them."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.replaced: dict[str, sp.Expr] = {}
+
+    def right(self, name: str) -> sp.Expr:
+        """Return the right side of a variable's equation."""
+        return self.replaced[name] if name in self.replaced else super().right(name)
+
+
 class _Changes(_Projection):
     """Traces and weight changes of a projection whose post- and presynaptic factors are any functions."""
 
@@ -156,7 +169,7 @@ class _Changes(_Projection):
         self.spec, self.weight = (chain | dict(model.projections))[part], model.roles["weight"]
         self.equations = split_equations(self.spec.equations, f"{self.file}: [{section}] equations")
         self.traces = tuple(name for name, eq in self.equations.items() if eq.is_ode and name != self.weight)
-        self.scope = Scope(self.file, section, self.equations, self.traces)
+        self.scope = self._parts = _Parts(self.file, section, self.equations, {*self.traces, self.weight})
 
     def separated(self) -> Plasticity:
         """Separate what drives the traces into post- and presynaptic factors."""
@@ -173,6 +186,7 @@ class _Changes(_Projection):
                 if pre not in factors:
                     factors.append(pre)
                 rows[-1][factors.index(pre)] = post
+        growth, decay = self._growth()
         count = len(self.traces)
         shape = [tuple(row.get(k, sp.Integer(0)) for k in range(len(factors))) for row in rows]
         sent = [stripped(factor, "_pre") for factor in factors]
@@ -184,7 +198,22 @@ class _Changes(_Projection):
             tuple(tuple(stripped(post, "_post")[0] for post in row) for row in shape),
             {channel: self.update(channel, text) for channel, text in self.spec.on_event.items()},
             self.flows(),
+            growth,
+            decay,
         )
+
+    def _growth(self) -> tuple[tuple[tuple[sp.Expr, sp.Expr, sp.Expr], ...], float]:
+        """Separate what flows into the weights without a trace; `flows` is left with the rest."""
+        if self.weight not in self.equations:
+            return (), 0.0
+        key, right, weight = f"equations, d{self.weight}/dt", self.scope.right(self.weight), symbol(self.weight)
+        decay = self._decay(key, sp.diff(right, weight))
+        traces = dict.fromkeys((symbol(trace) for trace in self.traces), sp.Integer(0))
+        alone = right.xreplace({**traces, weight: sp.Integer(0)})
+        terms = self._terms(key, alone)
+        self._parts.replaced[self.weight] = sp.expand(right - alone - sp.diff(right, weight) * weight)
+        found = tuple((stripped(post, "_post")[0], *stripped(pre, "_pre")) for pre, post in terms.items())
+        return found, decay
 
     def _decay(self, key: str, coefficient: sp.Expr) -> float:
         self.scope.only(key, coefficient, self.parameters, "a trace decays at a constant rate")

@@ -40,6 +40,7 @@ def context(settings: GeneralSettings, plan: Plan, layout: GeneralLayout, writer
         "max_trace": max(1, *(len(p.names) for p in form.plasticity.values())),
         "projections": layout.projections,
         "traces": {p.k: _trace(p.k, plan, layout, writer) for p in layout.projections if p.n_trace},
+        "growing": [_growing(p.k, plan, layout, writer) for p in layout.projections if _grows(p.k, plan, settings)],
         "signals": [_sent(sent, plan, layout, writer) for sent in plan.sent],
         "streams": [_stream(k, plan, layout, writer) for k in range(len(layout.streams))],
         "kinds": [{"name": kind, **writer.events(kind)} for kind in form.plasticity],
@@ -92,6 +93,27 @@ def _trace(k: int, plan: Plan, layout: GeneralLayout, writer: GeneralWriter) -> 
         text |= {"keep": _keep(writer, train.rate), "raise": writer.constant(train.jump)}
         text["train_at"] = layout.own[plan.links[k].pre, train.name]
     return text
+
+
+def _grows(k: int, plan: Plan, settings: GeneralSettings) -> bool:
+    return settings.plastic[k] and plan.plasticity(k).grows
+
+
+def _growing(k: int, plan: Plan, layout: GeneralLayout, writer: GeneralWriter) -> dict[str, Any]:
+    """What flows into weights at every step."""
+    traces = plan.plasticity(k)
+    made = len(plan.sent)
+    valid = [sent.slot for sent in plan.sent if sent.link == k]
+    valid += [made + stream.number for stream in layout.streams if stream.link == k]
+    return {
+        "k": k,
+        "source": plan.links[k].pre,
+        "count": len(traces.growth),
+        "decay_at": sum(p.A.size for p in plan.form.plasticity.values())
+        + list(plan.form.plasticity).index(plan.links[k].name),
+        "text": writer.growth(k),
+        "valid": valid,
+    }
 
 
 def _keep(writer: GeneralWriter, rate: sp.Expr) -> str:

@@ -131,24 +131,26 @@ class GeneralWriter:
         """Write a reduction over the action layer."""
         group = self.plan.population(level).groups[number]
         at, n = self.layout.own[level, group.name], f"N{level}"
+        top = level == self.plan.top
+        sync = "    RNLA_GROUP_SYNC();" if top else "    RNLA_SYNC();"
         lines = [
-            "RNLA_GROUP {",
+            "RNLA_GROUP {" if top else "{",
             "    real* RNLA_RESTRICT all = g.scratch;",
             self.assign(level, [("all[i]", group.argument)]),
-            "    RNLA_GROUP_SYNC();",
+            sync,
         ]
         if group.kind == "softmax":  # the maximum is subtracted: exp never overflows
             lines += [
                 f"    const real top = group_max<{n}>(all);",
-                "    RNLA_GROUP_SYNC();",
+                sync,
                 f"    RNLA_SIMD RNLA_FOR(i, {n}) all[i] = rnla_exp(all[i] - top);",
-                "    RNLA_GROUP_SYNC();",
+                sync,
                 f"    const real part = real(1) / group_sum<{n}>(all);",
                 f"    RNLA_FOR(i, {n}) own[{at} + i] = all[i] * part;",
             ]
         else:
             reduce = "group_max" if group.kind == "max" else "group_sum"
-            share = f" / real({n})" if group.kind == "mean" else ""
+            share = " / real(N_OUT)" if group.kind == "mean" else ""
             lines += [
                 f"    const real value = {reduce}<{n}>(all){share};",
                 f"    RNLA_FOR(i, {n}) own[{at} + i] = value;",
@@ -176,6 +178,19 @@ class GeneralWriter:
             for g, expr in enumerate(traces.bias)
         ]
         return "\n".join([self.assign(link.pre, targets), *bias])
+
+    def growth(self, projection: int) -> str:
+        """Write what flows into the weights of a projection in this step, without traces, into the work memory."""
+        traces, link = self.plan.plasticity(projection), self.plan.links[projection]
+        dt = symbol("dt")
+        post = [(f"total[{k} * ROW{projection} + i]", dt * post) for k, (post, _, _) in enumerate(traces.growth)]
+        pre = [(f"given[{k} * SENT{projection} + i]", pre) for k, (_, pre, _) in enumerate(traces.growth)]
+        lines = [self.assign(link.post, post), self.assign(link.pre, pre)] if traces.growth else []
+        for k, (_, _, bias) in enumerate(traces.growth):
+            pad = f"RNLA_FOR(i, ROW{projection} - N{link.post}) total[{k} * ROW{projection} + N{link.post} + i] = 0;"
+            value = self.constant(bias * link.bias)
+            lines += [f"    {pad}", f"    RNLA_ONCE given[{k} * SENT{projection} + N{link.pre}] = {value};"]
+        return "\n".join(lines)
 
     # ---- neurons --------------------------------------------------------------------------------------
     def neurons(self, level: int) -> str:
