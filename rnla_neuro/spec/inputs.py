@@ -63,7 +63,7 @@ def parse_input(text: str) -> InputCode:
         elif colon or name not in available_inputs():
             raise ConfigError(unknown("input", part, [*available_inputs(), "population:8"]))
         elif code is not None:
-            raise ConfigError(f"input {text!r}: {code!r} and {name!r} are two codes; allowed is one, beside population:N")
+            raise ConfigError(f"input {text!r}: two codes, {code!r} and {name!r}; allowed is one, beside population:N")
         else:
             code = name
     return InputCode(population, code)

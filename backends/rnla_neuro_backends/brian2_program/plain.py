@@ -91,9 +91,11 @@ class PlainProgramEngine(Engine):
             for agent in range(agents):
                 self._load(values, agent)
                 read.append(kernel.names.read() | {"own": join(kernel.variables[: kernel.n_own])})
-        counts = self.link.exchange({}, self._counts) if self._counts else {}
-        spikes = {"spikes": values.reshape(agents, -1).astype(np.int64) for values in counts.values()}
-        return {name: np.stack([one[name] for one in read]) for name in read[0]} | spikes
+        state = {name: np.stack([one[name] for one in read]) for name in read[0]}
+        if self._counts:
+            counts = self.link.exchange({}, self._counts)[COUNTS]
+            state["spikes"] = counts.reshape(agents, -1).astype(np.int64)
+        return state
 
     def write(self, state: Arrays) -> None:
         """Replace the parts of the state that are given. Voltages do not move by it."""

@@ -123,7 +123,8 @@ class PlainKernel:
     def _identity(self) -> str:
         """Return everything that the sources depend on."""
         network = self.network
-        writers = [Path(chance_module.__file__), *Path(brian2_model.__path__[0]).glob("*.py"), *Path(__file__).parent.glob("plain_*.py")]
+        writers = [Path(chance_module.__file__)]
+        writers += [*Path(brian2_model.__path__[0]).glob("*.py"), *Path(__file__).parent.glob("plain_*.py")]
         about = {
             "model": network.model.text,
             "parameters": {name: p.value for name, p in network.model.parameters.items()},
