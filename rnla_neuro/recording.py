@@ -307,8 +307,9 @@ def _one_trial(session: Session, modulation: Modulation) -> Trial:
     simulation, bridge, model = session.simulation, session.bridge, session.network.model
     t, label, shown = simulation.next_decision, bridge.labels(), bridge.observation.copy()
     number, before = simulation.decisions, _modulators(simulation.diagnostics())
-    events = bridge.events(t)
-    actions, seen = simulation.decide_recorded(shown, events)  # type: ignore[attr-defined]  # record_session has looked
+    events, told = session.events(t), (session.told(),) if model.takes_target else ()
+    # record_session has looked for it
+    actions, seen = simulation.decide_recorded(shown, events, *told)  # type: ignore[attr-defined]
     outcome = bridge.step(actions, t)
     rows = np.stack([events.agent, events.time, events.channel, events.value], axis=1).astype(np.float64)
     # equilibria stand for the middle of a step, steps begin at their time: the last one ends at the decision

@@ -194,7 +194,7 @@ class Session:
         simulation, bridge = self.simulation, self.bridge
         for k in range(iterations):
             t, label = simulation.next_decision, bridge.labels()
-            actions = simulation.decide(bridge.observation, self._events(t), self._told(label))
+            actions = simulation.decide(bridge.observation, self.events(t), self.told())
             outcome = bridge.step(actions, t)
             if on_trial is not None:
                 on_trial(k, actions, outcome, label)
@@ -211,16 +211,17 @@ class Session:
         made = (self.simulation.decisions - decisions) * self.simulation.n_agents
         self.bridge.check_delivered(self.simulation.delivered - delivered - self._lessons, made)
 
-    def _events(self, t: float) -> EventBatch:
+    def events(self, t: float) -> EventBatch:
         """Return the events up to the decision at `t`; a supervised learner gets lessons in place of rewards."""
         events = self.bridge.events(t)
         if self.teaching is None:
             return events
         return self.teaching.events(t - self.simulation.decision_time, t, events)
 
-    def _told(self, label: IntArray | None) -> Label:
+    def told(self) -> Label:
+        """Return what the simulation is told beside its input: the right actions, or targets that vary in time."""
         target = None if self.teaching is None else self.bridge.targets()
-        return label if target is None else target
+        return self.bridge.labels() if target is None else target
 
     @property
     def _lessons(self) -> int:

@@ -133,6 +133,7 @@ def _reduction(kind: str, argument: str) -> str:
 def _noise(form: ExplicitForm) -> str:
     return {
         "none": "none",
+        "target": "none; a target is told in its place, held for a trial: errors jump with it",
         "jump": "held for a trial: voltages jump with it to where they rest",
         "process": "a process in time: values given a block at a time, the prospective current formed in a step",
         "current": "a current in time: values given a block at a time, low-passed as the file says",

@@ -67,8 +67,9 @@ def decisions(simulation: ExplicitSimulation, seconds: float = _SECONDS) -> tupl
         if simulation.decisions:
             now = np.full(agents, simulation.next_decision)
             events = EventBatch(np.arange(agents), now, np.zeros(agents, np.int64), rng.random(agents))
+        right = rng.integers(simulation.sizes[-1], size=agents)  # for a model that is told a target
         start = time.perf_counter()
-        simulation.decide(observation, events)
+        simulation.decide(observation, events, right)
         times.append(time.perf_counter() - start)
     return float(np.median(times[1:])), len(times)
 
