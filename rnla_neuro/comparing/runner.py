@@ -92,7 +92,7 @@ class Shelf:
             found = Results.load(path)
         except RunFolderError:  # cut off while it was made: there is nothing in it
             return
-        if found.status == "finished":
+        if found.status == "finished" and "wall_time" in found.summary:  # earlier versions did not measure it
             key = key_without_seeds(found.config, found.versions)
             self._runs.setdefault(key, []).append(found)
 
