@@ -80,14 +80,13 @@ _SPIKING = ("threshold", "reset", "refractory")
 
 def _neuron(section: _Section, kind: str, required: tuple[str, ...], optional: tuple[str, ...]) -> NeuronSpec:
     if kind == "spiking":
+        section.keys((), (*required, *optional, *_SPIKING))
         if "threshold" in section.table:
             required = (*required, "threshold", "reset")
             optional = (*optional, "refractory")
         for key in _SPIKING:
             if key in section.table and key not in required + optional:
                 raise ModelError(f"{section.where} {key}: a neuron without a threshold has none; add threshold")
-        if "threshold" not in section.table:
-            optional = (*optional, "threshold")  # so that a misspelt one finds it
     elif any(key in section.table for key in _SPIKING):
         key = next(key for key in _SPIKING if key in section.table)
         raise ModelError(f'{section.where} {key}: only neurons of a model with kind = "spiking" spike')
