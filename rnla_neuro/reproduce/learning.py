@@ -190,7 +190,7 @@ def check_homeostasis(shop: Workshop) -> Finding:
         _difference(found[names[k]], found[names[k + 1]], f"{what[k]}: with minus without") for k in (0, 2)
     ]
     norms = {
-        name: float(np.mean([np.linalg.norm(w) for w in run.weights()["projection1"]])) for name, run in results.items()
+        name: float(np.mean([np.linalg.norm(w) for w in run.weights["projection1"]])) for name, run in results.items()
     }
     gains = [row.low is not None and row.low > 0 for row in differences]
     verdict: Verdict = "reproduced" if all(gains) else "reproduced with changes" if any(gains) else "not reproduced"
