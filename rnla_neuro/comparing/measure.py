@@ -118,7 +118,9 @@ def compare(
     whole = [(p, there) for p, there in zip(plan, places, strict=True) if set(there) >= set(p.request.seeds)]
     cells = tuple(_cell(planned, there, platforms) for planned, there in whole)
     present = {key for cell in cells for key in cell.measures}
-    models = {p.model: ComparedModel(p.model, p.kind, p.summary, p.backend) for p in plan}
+    models: dict[str, ComparedModel] = {}
+    for p in plan:  # the first delay has the model that was named, others may have its late variant
+        models.setdefault(p.model, ComparedModel(p.model, p.kind, p.summary, p.backend))
     first = plan[0]
     words = {p.words: p for p in plan}
     return Comparison(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rnla_neuro.analysis.comparison import Comparison, Measured, PairedTest
+from rnla_neuro.analysis.comparison import Comparison, Failure, Measured, PairedTest
 from rnla_neuro.analysis.report import (
     Badge,
     Cell,
@@ -145,6 +145,11 @@ def test_missing_runs_substitutes_and_unverified_figures_are_named(comparison):
     text = " ".join(caveats(replace(comparison, cells=comparison.cells[1:])))
     assert "There is no run of `rate_nla` (no delay)." in text
     assert "the model file that ran is `rate_nla_late`" in text
+    failure = Failure("rate_nla", "none", "out of memory")
+    text = " ".join(caveats(replace(comparison, cells=comparison.cells[1:], failures=(failure,))))
+    assert "`rate_nla` (no delay) is missing: out of memory" in text
+    assert "There is no run" not in text
+    text = " ".join(caveats(comparison))
     assert "those of CPU core and Loihi 1 use figures that were not verified" in text
 
 

@@ -15,7 +15,7 @@ Part = Callable[[Comparison], Block | tuple[Block, ...]]
 _PARTS: tuple[tuple[str, Part], ...] = (
     ("Learning curves", details.learning_curves),
     ("Measures", details.measure_dots),
-    ("Accuracy against spikes", details.accuracy_against_spikes),
+    ("Accuracy against spikes and operations", details.accuracy_against_spikes),
     ("All numbers", tables.measures_table),
     ("Paired tests", tables.tests_tables),
     ("One trial, before and after learning", details.recorded_trials),
@@ -46,7 +46,9 @@ def write_report(comparison: Comparison, path: str | Path) -> Path:
 def comparison_page(comparison: Comparison) -> Page:
     """Return the page of a comparison. A part without data is left out, and a sentence at the end says why."""
     sections = [Section("Summary", _summary(comparison)), Section("What was compared", tables.compared(comparison))]
-    left_out = []
+    left_out = [
+        f"`{one.model}`, {words.delay_words(one.delay)}: its run failed. {one.reason}" for one in comparison.failures
+    ]
     for title, part in _PARTS:
         made = part(comparison)
         blocks = made if isinstance(made, tuple) else (made,)

@@ -275,7 +275,9 @@ def _against(comparison: Comparison, cost: MeasureSpec, good: MeasureSpec) -> Pl
         if delay in delays
     ]  # fmt: skip
     layout = {
-        "xaxis": {"title": {"text": label_of(cost)}, "type": "log" if max(means) > 20 * min(means) else "linear"},
+        "xaxis": drawing.log_axis(means, label_of(cost))
+        if max(means) > 20 * min(means)
+        else {"title": {"text": label_of(cost)}},
         "yaxis": {"title": {"text": label_of(good)}},
     }
     return Plot((*legend(comparison, names), *keys, *traces), layout)

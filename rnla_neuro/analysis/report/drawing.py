@@ -201,6 +201,28 @@ def seeds(name: str, number: int, x: Sequence[float], y: Sequence[float], unit: 
     }
 
 
+def log_axis(values: Sequence[float], title: str, unit: str = "") -> dict[str, Any]:
+    """Return a logarithmic axis around positive values, with few and readable labels.
+
+    >>> log_axis([300, 9000], "Spikes")["ticktext"]
+    ['200', '500', '1\u202f000', '2\u202f000', '5\u202f000', '10\u202f000']
+    """
+    low, high = math.log10(min(values)), math.log10(max(values))
+    steps = (1, 2, 5) if high - low < 2 else (1,)
+    every = 1 if high - low < 7 else 2
+    powers = range(math.floor(low) - 1, math.ceil(high) + 2, every)
+    edge = 0.08 * (high - low) + 0.1
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    ticks = [tick for tick in ticks if low - edge - 0.2 <= math.log10(tick) <= high + edge]
+    return {
+        "type": "log",
+        "title": {"text": title},
+        "range": [low - edge, high + edge],
+        "tickvals": ticks,
+        "ticktext": [quantity(tick, unit) for tick in ticks],
+    }
+
+
 def matrix(
     values: Sequence[Sequence[float | None]],
     *,

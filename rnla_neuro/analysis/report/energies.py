@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from rnla_neuro.analysis.comparison import Comparison
@@ -23,7 +22,7 @@ from rnla_neuro.analysis.report.blocks import (
     Text,
 )
 from rnla_neuro.analysis.report.details import broken, colours, legend
-from rnla_neuro.analysis.report.formatting import interval, quantity
+from rnla_neuro.analysis.report.formatting import interval
 from rnla_neuro.analysis.report.words import delay_words
 
 
@@ -98,26 +97,20 @@ def _figure(comparison: Comparison, delay: str) -> Figure:
         f"Energy of one decision on each platform, {delay_words(delay)}, on a logarithmic scale. Open circles: figures "
         "that were not verified. Bars: the range of the source's figures."
     )
-    plot = Plot((*legend(comparison, [cell.model for cell in cells]), *traces), _layout(_range(comparison), platforms))
+    plot = Plot((*legend(comparison, [cell.model for cell in cells]), *traces), _layout(comparison, platforms))
     return Figure(plot, caption, f"Energy of a decision, {delay_words(delay)}", height=160 + 80 * len(platforms))
 
 
-def _range(comparison: Comparison) -> tuple[float, float]:
-    """Return the smallest and the largest energy of all, so that all delays have one scale."""
+def _ends(comparison: Comparison) -> list[float]:
+    """Return all energies, so that all delays have one scale."""
     known = [end for cell in comparison.cells for one in cell.energy for end in (one.joule, one.low, one.high) if end]
-    return (min(known), max(known)) if known else (1e-9, 1.0)
+    return known or [1e-9, 1.0]
 
 
-def _layout(ends: tuple[float, float], platforms: list[str]) -> dict[str, Any]:
+def _layout(comparison: Comparison, platforms: list[str]) -> dict[str, Any]:
     """Return the axes: joules, a label a power of ten, and platforms."""
-    low, high = math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1]))
-    powers = range(low, high + 1, max(1, (high - low) // 5))
     return {
-        "xaxis": {
-            "type": "log", "title": {"text": "Energy of a decision"}, "range": [low - 0.2, high + 0.2],
-            "tickvals": [10.0**power for power in powers],
-            "ticktext": [quantity(10.0**power, "J") for power in powers],
-        },
+        "xaxis": drawing.log_axis(_ends(comparison), "Energy of a decision", "J"),
         "yaxis": {
             "tickvals": list(range(len(platforms))), "ticktext": [broken(drawing.plain(name)) for name in platforms],
             "range": [len(platforms) - 0.5, -0.5], "showgrid": False, "zeroline": False, "ticks": "",

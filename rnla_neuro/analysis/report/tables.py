@@ -109,10 +109,11 @@ def provenance(comparison: Comparison) -> tuple[Block, ...]:
                 ("Decisions a seed", number(comparison.iterations)),
                 ("Reward delays", ", ".join(f"`{delay}`" for delay in comparison.delays)),
                 ("Made", comparison.created),
-                *((f"Version of {name}", version) for name, version in comparison.versions.items()),
             )
         )
     )
+    if comparison.versions:
+        blocks.append(Details("Versions of the packages", (Facts(tuple(comparison.versions.items())),)))
     runs = [cell for cell in comparison.cells if cell.run]
     if runs:
         columns = (Column("Model"), Column("Reward delay"), Column("Model file that ran"), Column("Run folder"))

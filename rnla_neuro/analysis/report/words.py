@@ -166,7 +166,8 @@ def caveats(comparison: Comparison) -> list[str]:
     else:
         found.append(f"Intervals are 95 % bootstrap intervals of the mean over {n} seeds.")
     found += _weak_tests(comparison)
-    cells = {(cell.model, cell.delay) for cell in comparison.cells}
+    found += [f"`{one.model}` ({delay_words(one.delay)}) is missing: {one.reason}" for one in comparison.failures]
+    cells = {(one.model, one.delay) for one in (*comparison.cells, *comparison.failures)}
     lost = [
         f"`{model.name}` ({delay_words(delay)})"
         for model in comparison.models
@@ -175,7 +176,8 @@ def caveats(comparison: Comparison) -> list[str]:
     ]
     if lost:
         found.append(f"There is no run of {listed(lost)}.")
-    found += [words for cell in comparison.cells if (words := _substitute(cell))]
+    baselines = {model.name for model in comparison.models if model.kind == "baseline"}  # run on the task's model
+    found += [_substitute(cell) for cell in comparison.cells if cell.model not in baselines and _other_ran(cell)]
     doubtful = {energy.platform for cell in comparison.cells for energy in cell.energy if not energy.verified}
     if doubtful:
         found.append(
@@ -201,10 +203,13 @@ def _weak_tests(comparison: Comparison) -> list[str]:
     ]
 
 
+def _other_ran(cell: Cell) -> bool:
+    """Return whether another model file ran than the one that was named."""
+    return bool(cell.ran) and cell.ran != cell.model
+
+
 def _substitute(cell: Cell) -> str:
-    """Say where another model file ran than the one that was named."""
-    if not cell.ran or cell.ran == cell.model:
-        return ""
+    """Say which model file ran in place of the one that was named."""
     return f"`{cell.model}`, {delay_words(cell.delay)}: the model file that ran is `{cell.ran}`."
 
 

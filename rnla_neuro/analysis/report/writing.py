@@ -36,6 +36,7 @@ _TEMPLATES: Final = Path(__file__).resolve().parent / "templates"
 _SCRIPTS: Final = ("theme.js", "filters.js", "tables.js", "plots.js")
 _INLINE: Final = re.compile(r"`([^`\n]+)`|(https?://[^\s<>()\"'`]+[^\s<>()\"'`.,;:])")
 _OUR_NAMES: Final = ("content", "filters", "library", "shown", "theme")  # of elements of the template
+_PERCENT: Final = re.compile(r"(?<=\d) %")
 _KINDS: Final = {".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -185,6 +186,7 @@ def rich(text: str) -> Markup:
     >>> print(rich("`a<b` & https://example.org/x."))
     <code>a&lt;b</code> &amp; <a href="https://example.org/x" rel="noopener noreferrer">https://example.org/x</a>.
     """
+    text = _PERCENT.sub("\u202f%", text)  # never at the beginning of a line
     parts, end = [], 0
     for match in _INLINE.finditer(text):
         parts.append(escape(text[end : match.start()]))
