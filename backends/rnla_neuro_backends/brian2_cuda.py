@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from rnla_neuro.backend import Backend, Capabilities, Description
-from rnla_neuro.errors import BackendError, ConfigError, RnlaError, unknown
+from rnla_neuro.errors import BackendError, ConfigError, unknown
 from rnla_neuro.network import NetworkSpec
 
 if TYPE_CHECKING:  # Brian2 takes a second to import, and 'rnla list' needs none of it
@@ -28,7 +28,7 @@ class Brian2CudaBackend(Backend):
     name = "brian2_cuda"
     summary = "one CUDA program (brian2cuda), an agent a block of threads; needs a GPU to run, none to be built"
     capabilities = Capabilities(
-        kinds=("rate",),
+        kinds=("rate", "spiking"),
         precisions=("float64", "float32"),
         options=("road", "start", "directory", "gpu", "threads"),
     )
@@ -141,16 +141,14 @@ def _kernel(network: NetworkSpec, road: str, threads: int | None) -> CudaKernel:
         )
     if road not in ROADS:
         raise ConfigError(unknown("road", road, ROADS))
-    from rnla_neuro_backends.brian2_program.cuda_kernel import CudaKernel
-    from rnla_neuro_backends.explicit.kernel import kernel_settings
+    from rnla_neuro_backends.brian2_program.cuda_kernel import cuda_kernel
+    from rnla_neuro_backends.explicit.roads import fused_kernel
 
     try:
-        settings = kernel_settings(network)
-    except RnlaError as error:
-        raise BackendError(
-            f"{error}. Backend 'brian2_cuda' runs proven models only; --backend brian2 runs it"
-        ) from error
-    return CudaKernel(settings, threads)
+        kernel = fused_kernel(network)
+    except BackendError as error:
+        raise BackendError(f"{error}. Backend 'brian2_cuda' has no other road; --backend brian2 runs it") from error
+    return cuda_kernel(kernel.settings, threads)
 
 
 BACKEND = Brian2CudaBackend()

@@ -62,7 +62,7 @@ class KernelEngine(Engine):
 
     def write(self, state: Arrays) -> None:
         """Replace the parts of the state that are given. Voltages do not move by it."""
-        self._move(self.kernel.to_arrays(state), self._nothing)
+        self._move(self.kernel.to_arrays(self.kernel.completed(state, self.read)), self._nothing)
 
     def close(self) -> None:
         """Give back what the engine holds outside Python; more than once does no harm."""

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from rnla_neuro_backends.brian2_program.build import Program, find_built, find_or_build
-from rnla_neuro_backends.brian2_program.cuda_kernel import CudaKernel
+from rnla_neuro_backends.brian2_program.cuda_kernel import CudaKernel, cuda_kernel
 from rnla_neuro_backends.brian2_program.cuda_toolkit import (
     Device,
     Toolkit,
@@ -86,7 +86,7 @@ class CudaEngine(ProgramEngine):
         super().__init__(kernel, program, results, timeout, {"CUDA_VISIBLE_DEVICES": _visible(self.device)})
 
     def _like_this(self, kernel: Kernel) -> CudaEngine:
-        return CudaEngine(CudaKernel(kernel.settings, self._threads), self.device, timeout=self.link.timeout)
+        return CudaEngine(cuda_kernel(kernel.settings, self._threads), self.device, timeout=self.link.timeout)
 
 
 def _visible(device: Device) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 
 from rnla_neuro.errors import ConfigError
-from rnla_neuro.resources import template_dir
 from rnla_neuro_backends.explicit.kernel import Kernel, KernelSettings
+from rnla_neuro_backends.general.kernel import GeneralKernel
+from rnla_neuro_backends.general.settings import GeneralSettings
 
 WARP, MOST_THREADS = 32, 512
 _ENTRY = """// An agent is a block of threads; its working memory is on the chip where that is large enough.
@@ -60,7 +61,7 @@ class CudaKernel(Kernel):
 
     @cached_property
     def _primitives(self) -> str:
-        text = (template_dir() / "explicit_cuda.hpp").read_text(encoding="utf-8")
+        text = self._primitives_for("cuda")
         return f"#undef RNLA_THREADS\n#define RNLA_THREADS {self.threads}\n{text}"
 
     @property
@@ -76,6 +77,17 @@ class CudaKernel(Kernel):
         """An expression of type ``cudaError_t`` that runs a block."""
         names = ", ".join(array.name for array in self.arrays)
         return f"{self.namespace}::advance({self.namespace}::Arrays{{{names}}}, chip_limit)"
+
+
+class GeneralCudaKernel(CudaKernel, GeneralKernel):
+    """A general kernel whose text is for a CUDA device; see `CudaKernel`."""
+
+
+def cuda_kernel(settings: KernelSettings | GeneralSettings, threads: int | None = None) -> CudaKernel:
+    """Return the CUDA kernel of settings, the general one where they are general; arguments as `CudaKernel`."""
+    if isinstance(settings, GeneralSettings):
+        return GeneralCudaKernel(settings, threads)  # type: ignore[arg-type]
+    return CudaKernel(settings, threads)
 
 
 def threads_for(sizes: tuple[int, ...]) -> int:

@@ -47,6 +47,7 @@ class Kernel:
     #: State arrays that are no part of the canonical state: constants, and what a flush empties.
     INTERNAL: tuple[str, ...] = ("params", "matrices", "pend_a", "pend_pre", "pend_stamp")
     INPUT: Literal["rate", "value"] = "rate"
+    PRIMITIVES: tuple[str, ...] = ("explicit",)
     FLAGS: tuple[str, ...] = (
         "-O3",
         "-march=native",
@@ -90,7 +91,11 @@ class Kernel:
 
     @cached_property
     def _primitives(self) -> str:
-        return (template_dir() / "explicit_cpu.hpp").read_text(encoding="utf-8")
+        return self._primitives_for("cpu")
+
+    def _primitives_for(self, target: str) -> str:
+        files = (template_dir() / f"{name}_{target}.hpp" for name in self.PRIMITIVES)
+        return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
     @property
     def _entry(self) -> str:
@@ -330,6 +335,10 @@ class Kernel:
         return result
 
     # ---- states ---------------------------------------------------------------------------------------
+    def completed(self, state: Arrays, read: Callable[[], Arrays]) -> Arrays:
+        """Add to parts of a canonical state what lies in the same array as they do, as an engine's `read` has it."""
+        return state
+
     def to_arrays(self, state: Arrays) -> Arrays:
         """Return the kernel's arrays for the given parts of a canonical state (see `Engine`)."""
         out: Arrays = {}

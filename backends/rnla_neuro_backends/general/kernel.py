@@ -6,8 +6,9 @@ through Cython, in the compiled program, on a GPU.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ import numpy.typing as npt
 
 from rnla_neuro.errors import ConvergenceError
 from rnla_neuro.network import NetworkSpec
-from rnla_neuro.resources import template_dir
 from rnla_neuro.spec.chance import SILENT, chance_key
+from rnla_neuro_backends.common.cpp import environment
 from rnla_neuro_backends.explicit.block import Planner, quiet_block
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, FloatArray
 from rnla_neuro_backends.explicit.kernel import Arrays, Kernel, KernelArray, Run
@@ -41,6 +42,7 @@ class GeneralKernel(Kernel):
     #: State arrays that are no part of the canonical state: constants, and what a flush empties or makes void.
     INTERNAL = ("params", "matrices", "keys", "start", "hist", "pre", "stamp", "product", "stream", "flags")
     INPUT = "value"
+    PRIMITIVES = ("explicit", "general")
 
     def __init__(self, settings: GeneralSettings) -> None:
         self.settings = settings  # type: ignore[assignment]
@@ -61,17 +63,7 @@ class GeneralKernel(Kernel):
         return GeneralKernel(replace(self.general, record=True))
 
     # ---- text -----------------------------------------------------------------------------------------
-    def _primitive_texts(self, target: str) -> str:
-        names = (f"explicit_{target}.hpp", f"general_{target}.hpp")
-        return "\n".join((template_dir() / name).read_text(encoding="utf-8") for name in names)
-
-    @property
-    def _primitives(self) -> str:
-        return self._primitive_texts("cpu")
-
     def _render(self, namespace: str, primitives: str, entry: str) -> str:
-        from rnla_neuro_backends.common.cpp import environment
-
         template = environment().get_template("general_kernel.hpp.j2")
         about = context(self.general, self.plan, self.places, self.texts)
         return str(
@@ -233,6 +225,21 @@ class GeneralKernel(Kernel):
         out["flags"] = np.zeros(agents * self.places.n_valid, np.int32)
         return out
 
+    def completed(self, state: Arrays, read: Callable[[], Arrays]) -> Arrays:
+        """See `Kernel.completed`; voltages are kept among the groups' own variables, in ``own``."""
+        if "u" not in state:
+            return state
+        own = np.array(state["own"] if "own" in state else read()["own"], np.float64)
+        own[:, self._voltages] = state["u"]
+        return {**state, "own": own}
+
+    @cached_property
+    def _voltages(self) -> npt.NDArray[np.int64]:
+        """Where in ``own`` the voltages of the layers after the input are."""
+        voltage, sizes = self.general.form.roles["voltage"], self.general.sizes
+        starts = [(self.places.own[level, voltage], sizes[level]) for level in range(1, len(sizes))]
+        return np.concatenate([np.arange(at, at + size) for at, size in starts])
+
     def from_arrays(self, arrays: Arrays) -> Arrays:
         """See `Kernel.from_arrays`."""
         agents = self.general.n_agents
@@ -240,6 +247,7 @@ class GeneralKernel(Kernel):
         state["modulators"] = arrays["mod"].reshape(agents, -1).copy()
         state["spikes"] = arrays["spikes"].reshape(agents, -1).copy()
         state["own"] = arrays["own"].reshape(agents, -1).astype(np.float64)
+        state["u"] = state["own"][:, self._voltages]
         return state
 
 
