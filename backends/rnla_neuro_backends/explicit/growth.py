@@ -91,7 +91,7 @@ def _follow(engine: Stepped, network: NetworkSpec, x: FloatArray) -> FloatArray:
     for _ in range(_TURN + _COUNT):
         moved = run(start | {name: start[name] + part for name, part in off.items()}, noise)
         lost |= _lost(moved)
-        off = {name: _difference(moved[name], after[name]) for name in _MOVING if name in start}
+        off = {name: _difference(moved[name], after[name]) for name in _MOVING if name in start and name in after}
         size = np.max([np.abs(off[name]).max(axis=1, initial=1e-300) for name in off if name != "own"], axis=0)
         logs.append(np.log(size / kick))
         # `own` also holds sums that are formed anew in each step, such as those of a softmax, of any size
