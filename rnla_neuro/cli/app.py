@@ -28,6 +28,7 @@ COMMANDS = {
     "show": "show runs: a table, and a picture of the learning curves",
     "align": "compare self-nudging with the exact policy gradient, layer by layer",
     "compare": "compare models, engines and reward delays: tables, tests, figures, report",
+    "report": "write report.html of runs that are there, or of a comparison",
     "record": "record voltages, rates, errors and spikes of chosen trials of a run",
     "animate": "draw trials of a run as a moving picture, GIF or MP4",
     "reproduce": "check every claim of the poster, with figure, statistic and verdict",

@@ -167,7 +167,8 @@ def caveats(comparison: Comparison) -> list[str]:
         found.append(f"Intervals are 95 % bootstrap intervals of the mean over {n} seeds.")
     found += _weak_tests(comparison)
     found += [f"`{one.model}` ({delay_words(one.delay)}) is missing: {one.reason}" for one in comparison.failures]
-    cells = {(one.model, one.delay) for one in (*comparison.cells, *comparison.failures)}
+    cells = {(cell.model, cell.delay) for cell in comparison.cells}
+    cells |= {(failure.model, failure.delay) for failure in comparison.failures}
     lost = [
         f"`{model.name}` ({delay_words(delay)})"
         for model in comparison.models
