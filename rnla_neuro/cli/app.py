@@ -26,6 +26,7 @@ COMMANDS = {
     "check": "check a model file, and say what was proven of it",
     "compile": "leave the program of a network in a folder, for reading",
     "show": "show runs: a table, and a picture of the learning curves",
+    "calibrate": "measure the f-I curve of a spiking model's neuron, beside its phi",
     "align": "compare self-nudging with the exact policy gradient, layer by layer",
     "compare": "compare models, engines and reward delays: tables, tests, figures, report",
     "report": "write report.html of runs that are there, or of a comparison",
