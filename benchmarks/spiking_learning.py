@@ -158,22 +158,23 @@ def markdown(figures: dict[str, Figure]) -> str:
 
 
 def main(words: list[str]) -> None:
-    """Measure the chosen rows; rows measured before keep their figures."""
-    store = RESULTS / "spiking_learning.json"
-    known = {f["name"]: Figure(**f) for f in json.loads(store.read_text())} if store.exists() else {}
+    """Measure the chosen rows; rows measured before keep their figures. Two of these may run at once."""
     table = rows()
     for row in table:
         if words and not any(word in row.name for word in words):
             continue
-        known[row.name] = measure(row)
-        print(row.name, _cell(known[row.name].test_accuracy, 4), flush=True)
-        _write(store, [known[r.name] for r in table if r.name in known])
-    _write(store, [known[r.name] for r in table if r.name in known])
+        figure = measure(row)
+        print(row.name, _cell(figure.test_accuracy, 4), flush=True)
+        _keep([r.name for r in table], figure)
 
 
-def _write(store: Path, figures: list[Figure]) -> None:
-    store.write_text(json.dumps([asdict(f) for f in figures], indent=1) + "\n")
-    (RESULTS / "spiking_learning.md").write_text(markdown({f.name: f for f in figures}))
+def _keep(names: list[str], figure: Figure) -> None:
+    store = RESULTS / "spiking_learning.json"
+    known = {f["name"]: f for f in json.loads(store.read_text())} if store.exists() else {}
+    known[figure.name] = asdict(figure)
+    figures = [known[name] for name in names if name in known]
+    store.write_text(json.dumps(figures, indent=1) + "\n")
+    (RESULTS / "spiking_learning.md").write_text(markdown({f["name"]: Figure(**f) for f in figures}))
 
 
 if __name__ == "__main__":
