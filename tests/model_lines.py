@@ -66,6 +66,9 @@ def _variants(value: str) -> Iterator[str]:
             value, "gumbel"
         )
         return
+    condition = re.fullmatch(r"(?P<left>.* (?:<=|>=|<|>) )(?P<right>[^<>=]*)", value)
+    if condition:
+        yield f"{condition['left']}0.7*({condition['right']})"
     yield f"2*({value})"
     yield f"-({value})"
     try:

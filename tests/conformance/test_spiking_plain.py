@@ -31,12 +31,12 @@ def network(precision: str = "float64", sizes: tuple[int, ...] = SIZES) -> Netwo
     return NetworkSpec(load_model(MODEL), sizes, SEEDS, precision)
 
 
-def blocks(net: NetworkSpec, trials: int = 6) -> list[Block]:
-    """Trials with new inputs, noise and rewards; between them the network idles for some steps."""
+def blocks(net: NetworkSpec, trials: int = 6, idles: bool = True) -> list[Block]:
+    """Trials with new inputs, noise and rewards; before one of them the network may idle for some steps."""
     planner, rng = Planner(net.model.trial), np.random.default_rng(5)
     agents, found, t, last = len(net.seeds), [], 0.0, np.zeros((len(net.seeds), net.sizes[0]))
     for trial in range(trials):
-        course = planner.course(0 if trial == 0 else planner.period if trial == 3 else None)
+        course = planner.course(0 if trial == 0 else planner.period if trial == 3 and idles else None)
         x = rng.uniform(-1, 1, last.shape)
         noise = rng.standard_normal((agents, 2, net.sizes[-1]))
         row = (np.arange(course.n_steps) >= course.switch).astype(np.int64)
@@ -141,8 +141,8 @@ def start() -> dict[str, np.ndarray]:
     return state | {"w": np.concatenate([w.reshape(len(SEEDS), -1) for w in weights], axis=1)}
 
 
-def played(one: Engine, net: NetworkSpec) -> tuple[list[object], dict[str, np.ndarray]]:
-    results = [one.advance(block) for block in blocks(net)]
+def played(one: Engine, net: NetworkSpec, idles: bool = True) -> tuple[list[object], dict[str, np.ndarray]]:
+    results = [one.advance(block) for block in blocks(net, idles=idles)]
     return results, one.read()
 
 
@@ -271,8 +271,8 @@ def test_the_program_spikes_as_stock_brian2_does(precision: str, bound: float) -
         weights = {"w": start()["w"]}
         golden.write(weights)
         program.write(weights)
-        found, end = played(program, net)
-        wanted, golden_end = played(golden, net)
+        found, end = played(program, net, idles=False)
+        wanted, golden_end = played(golden, net, idles=False)
         for one, other in zip(found, wanted, strict=True):
             assert np.array_equal(one.recording["spikes"], other.recording["spikes"])
             for name in ("u", "ebar", "rate", "drive"):
