@@ -91,6 +91,7 @@ TESTED: Final = (
     *("test_accuracy", "evaluation_return", "reward", "iterations_to_threshold", "area_under_curve"),
     "spikes_per_decision",
 )
+_CHANGED: Final = "its run is not the one that was planned: the model file or a package has changed meanwhile; the same command runs it"
 _POINTS: Final = 120  # of a curve
 _MOST_WEIGHTS: Final = 20_000
 
@@ -123,6 +124,8 @@ def compare(
         models.setdefault(p.model, ComparedModel(p.model, p.kind, p.summary, p.backend))
     first = plan[0]
     words = {p.words: p for p in plan}
+    there = {planned.words for planned, _ in whole}
+    lost = {w: failures.get(w, _CHANGED) for w in words if w not in there}
     return Comparison(
         title=title,
         task=first.config.task,
@@ -137,7 +140,7 @@ def compare(
         tests=paired_tests(cells, [key for key in TESTED if key in present]),
         chance=catalogue.get(first.config.task).chance,
         command=command,
-        failures=tuple(Failure(words[w].model, words[w].delay, why) for w, why in failures.items() if w in words),
+        failures=tuple(Failure(words[w].model, words[w].delay, why) for w, why in lost.items() if w in words),
     )
 
 

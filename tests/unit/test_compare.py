@@ -242,6 +242,17 @@ def test_one_failing_run_does_not_take_the_others_with_it(tmp_path, monkeypatch)
         run_comparison(two_models()[1:], tmp_path / "other", workers=1, html=False)
 
 
+def test_a_model_that_changes_meanwhile_is_not_dropped_in_silence(tmp_path):
+    mine = tmp_path / "mine.toml"
+    text = (ROOT / "models" / "rate_nla_policy.toml").read_text()
+    mine.write_text(text)
+    cells = plan("xor", (str(mine), "backprop"), seeds=(1,), **TINY)
+    mine.write_text(text + "# edited\n")
+    made = run_comparison(cells, tmp_path / "out", workers=1, html=False).comparison
+    assert [cell.model for cell in made.cells] == ["backprop"]
+    assert [(f.model, "has changed meanwhile" in f.reason) for f in made.failures] == [("mine", True)]
+
+
 def test_a_folder_with_something_else_is_refused(tmp_path, folder):
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(RunFolderError, match="holds other things"):
