@@ -129,6 +129,7 @@ def run(
     request: RunRequest,
     out: Path | None = None,
     *,
+    prepare: Callable[[Session], None] | None = None,
     on_start: Callable[[Path], None] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Results:
@@ -137,6 +138,7 @@ def run(
     Args:
         request: What to run.
         out: The folder to make; it must not exist. None: a new one in ``runs/``, named by `default_name`.
+        prepare: Called with the session before it learns, to give it other weights, say.
         on_start: Called with the folder when it has been made.
         on_progress: Called every hundred trials.
 
@@ -149,6 +151,8 @@ def run(
     """
     with Session(request) as session:
         assert session.task is not None
+        if prepare is not None:
+            prepare(session)
         iterations = request.iterations or session.task.iterations
         config = run_config(session, iterations)
         made = (

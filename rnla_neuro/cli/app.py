@@ -32,6 +32,7 @@ COMMANDS = {
     "report": "write report.html of runs that are there, or of a comparison",
     "record": "record voltages, rates, errors and spikes of chosen trials of a run",
     "animate": "draw trials of a run as a moving picture, GIF or MP4",
+    "convert": "load a run's weights into another model, its spiking twin say, or write a NIR graph",
     "reproduce": "check every claim of the poster, with figure, statistic and verdict",
 }
 EXAMPLES = (

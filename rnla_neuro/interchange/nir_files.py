@@ -26,12 +26,13 @@ import numpy as np
 import numpy.typing as npt
 
 from rnla_neuro.errors import ConfigError, MissingExtraError, unknown
-from rnla_neuro.interchange.nir_mapping import Membrane, NirMapping, map_to_nir
+from rnla_neuro.interchange.nir_mapping import NirMapping, map_to_nir
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.results import Results
 from rnla_neuro.revisit import moment_of
 from rnla_neuro.spec.loader import parse_model
 from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro.spec.sections import Membrane
 
 FloatArray = npt.NDArray[np.float64]
 Pulse = Literal["step", "dirac"]

@@ -195,6 +195,16 @@ WRONG = [
     (["animate", "x", "--fps", "0"], ["--fps 0"]),
     (["animate", "x", "--out", "a.avi"], ["a.avi", "known: .gif, .mp4"]),
     (["animate", "nowhere", "--at", "begin"], ["nowhere is not a run folder"]),
+    (["convert", "x"], ["Missing option '--to'", "rnla convert --help"]),
+    (["convert", "nowhere", "--to", "rate_nla"], ["nowhere is not a run folder"]),
+    (["convert", "x", "--to", "spiking_nal"], ["did you mean 'spiking_nla'?"]),
+    (["convert", "x", "--to", "rate_nla", "--learn", "-1"], ["--learn -1", "whole number from 0"]),
+    (["convert", "x", "--to", "rate_nla", "--set", "etta=1"], ["setting 'etta'", "did you mean 'eta'?"]),
+    (["convert", "nowhere", "--to", "rate_nla", "--at", "x"], ["nowhere is not a run folder"]),
+    (["convert", "x", "--to", "rate_nla", "--backend", "equilibrum"], ["did you mean 'equilibrium'?"]),
+    (["convert", "x", "--to", "nir", "--seed", "few"], ["--seed few"]),
+    (["convert", "x", "--to", "rate_nla", "--out", "."], [". exists already"]),
+    (["convert", "x", "--to", "nir", "--out", "x.h5"], ["--out x.h5", ".nir"]),
 ]
 
 

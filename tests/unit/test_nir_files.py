@@ -13,10 +13,11 @@ from rnla_neuro.backend import get_backend
 from rnla_neuro.errors import BackendError, ConfigError, MissingExtraError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.interchange.nir_files import export_run, to_nir
-from rnla_neuro.interchange.nir_mapping import Filter, Membrane, map_to_nir
+from rnla_neuro.interchange.nir_mapping import map_to_nir
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.results import RunConfig, RunFolder
 from rnla_neuro.spec.loader import load_model, parse_model
+from rnla_neuro.spec.sections import Filter, Membrane
 
 nir = pytest.importorskip("nir")
 
@@ -183,7 +184,7 @@ def test_what_maps():
     ("old", "new", "reason"),
     [
         ("(rest + slope*I - V)/tau_m", "(rest + slope*tanh(I) - V)/tau_m", "not linear in V and I"),
-        ("(rest + slope*I - V)/tau_m", "(rest + slope*I + 0.1*u - V)/tau_m", "it needs u, and a neuron"),
+        ("(rest + slope*I - V)/tau_m", "(rest + slope*I + 0.1*u - V)/tau_m", "it needs u beside its own input"),
         ("V = V_reset\n", "V -= theta + 0*V_reset\n", "NIR sets the voltage to a constant"),
         ("V = V_reset\n", "V = V_reset + 0.1*u\n", "'V_reset + 0.1*u' is not a constant"),
         ('threshold = "V >= theta"', 'threshold = "V >= theta + chance"', "thresholds are not random"),
@@ -193,7 +194,7 @@ def test_what_maps():
         ("rbar = 2*s - 1", "rbar = s - V", "not a low-pass of the neuron's spikes"),
         ("rbar = 0.5*x + 0.1", "rbar = tanh(x)", "it is not linear in x"),
         ('decision = "argmax(u)"', 'decision = "argmax(lowpass(s, tau_s))"', "ends with the voltage of the action"),
-        ("du/dt = (I + noise - u)/tau_u", "du/dt = (I + noise + ebar - u)/tau_u", "its input alone"),
+        ("du/dt = (I + noise - u)/tau_u", "du/dt = (I + noise + ebar - u)/tau_u", "beside its own input"),
     ],
 )  # fmt: skip
 def test_what_does_not_map_is_refused_with_its_reason(old, new, reason):
