@@ -150,7 +150,7 @@ def test_missing_runs_substitutes_and_unverified_figures_are_named(comparison):
     assert "`rate_nla` (no delay) is missing: out of memory" in text
     assert "There is no run" not in text
     text = " ".join(caveats(comparison))
-    assert "those of CPU core and Loihi 1 use figures that were not verified" in text
+    assert "those of “CPU core” and “Loihi 1” use figures that were not verified" in text
 
 
 # pages
@@ -299,12 +299,14 @@ def test_a_large_matrix_is_thinned_evenly():
 
 def test_spikes_stand_in_their_layer(comparison):
     trial = comparison.cell("spiking_nla", "none").raster.after
-    plot = trial_plot(replace(trial, spikes=((5.0, 64),), layers=(64, 12, 10)), 0, (-1, 1))
+    plot = trial_plot(replace(trial, spikes=((1.0, 3), (5.0, 64)), layers=(64, 12, 10)), 0, (-1, 1))
     by_name = {trace["name"]: trace for trace in plot.data}
-    assert by_name["spikes, input"]["x"] == []
+    assert by_name["spikes, input"]["text"][0] == "input 3, 1 ms"
     assert by_name["spikes, hidden"]["x"][:2] == [5.0, 5.0]
     assert by_name["spikes, hidden"]["text"][0] == "hidden 0, 5 ms"
     axis = plot.layout["yaxis3"]
     low, high = by_name["spikes, hidden"]["y"][:2]
     assert 8.0 - 0.5 < low < high < 8.0 + 12**0.5  # below the inputs, whose height is the root of 64
     assert axis["ticktext"] == ["input", "hidden", "action"]
+    analog = trial_plot(replace(trial, spikes=((5.0, 64),), layers=(64, 12, 10)), 0, (-1, 1))
+    assert analog.layout["yaxis3"]["ticktext"] == ["hidden", "action"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from rnla_neuro.analysis.comparison import Cell, Comparison, Measured, MeasureSpec
+from rnla_neuro.analysis.comparison import Cell, Comparison, Measured, MeasureSpec, Trial
 from rnla_neuro.analysis.report import drawing
 from rnla_neuro.analysis.report.blocks import Absent, Block, Choice, Figure, Grid, Option, Plot, Text
 from rnla_neuro.analysis.report.formatting import interval, number
@@ -97,7 +97,7 @@ def recorded_trials(comparison: Comparison) -> tuple[Block, ...]:
         figures = tuple(
             Figure(
                 trial_plot(trial, colours(comparison).get(cell.model, 0), shared),
-                f"{when} learning: {_trial_words(bool(trial.spikes))}",
+                f"{when} learning: {_trial_words(trial)}",
                 f"One trial of {cell.model}, {when.lower()} learning",
                 height=520 if trial.spikes else 380,
             )
@@ -174,10 +174,13 @@ def _option(cell: Cell, content: tuple[Block, ...]) -> Option:
     return Option(f"{cell.model}, {delay_words(cell.delay)}", content, {"model": cell.model, "delay": cell.delay})
 
 
-def _trial_words(spiking: bool) -> str:
+def _trial_words(trial: Trial) -> str:
     """Say what a recorded trial shows."""
     voltages = "voltages of some hidden neurons and of the action neurons; the one highest at the end is coloured."
-    return f"spikes of all layers, {voltages}" if spiking else voltages
+    if not trial.spikes:
+        return voltages
+    inputs = any(neuron < trial.layers[0] for _, neuron in trial.spikes)
+    return f"spikes of {'all layers' if inputs else 'all layers but the inputs, which are analog'}, {voltages}"
 
 
 def _known(cell: Cell, key: str) -> tuple[Measured, float] | None:
@@ -272,7 +275,7 @@ def _against(comparison: Comparison, cost: MeasureSpec, good: MeasureSpec) -> Pl
             "meta": {"delay": delay}, "hoverinfo": "skip",
         }
         for place, delay in enumerate(comparison.delays)
-        if delay in delays
+        if delay in delays and len(comparison.delays) > 1
     ]  # fmt: skip
     layout = {
         "xaxis": drawing.log_axis(means, label_of(cost))

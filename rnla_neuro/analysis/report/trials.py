@@ -77,12 +77,16 @@ def _time_range(trial: Trial) -> list[float]:
 def _spikes(trial: Trial, number: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Return a trace a layer, a tick a spike, and the axis; a layer's height grows with the root of its size."""
     heights = [math.sqrt(max(size, 1)) for size in trial.layers]
+    if not any(neuron < trial.layers[0] for _, neuron in trial.spikes):
+        heights[0] = 0.0  # analog inputs: an empty band would say nothing
     names = layer_names(trial.layers)
     first = np.concatenate([[0], np.cumsum(trial.layers)])
     top = np.concatenate([[0.0], np.cumsum(heights)])
     every = max(1, -(-len(trial.spikes) // _MOST_SPIKES))
     traces = []
     for layer, (name, size) in enumerate(zip(names, trial.layers, strict=True)):
+        if not heights[layer]:
+            continue
         mine = [(t, n - int(first[layer])) for t, n in trial.spikes if first[layer] <= n < first[layer + 1]]
         step = heights[layer] / max(size, 1)
         tick = max(0.8 * step, 0.012 * float(top[-1]))
@@ -106,11 +110,11 @@ def _spikes(trial: Trial, number: int) -> tuple[list[dict[str, Any]], dict[str, 
                 "line": {"width": 1.4, "color": "@ink" if name != "action" else colour(number)},
             }
         )
-    middles = [float(top[layer] + heights[layer] / 2) for layer in range(len(names))]
+    drawn = [layer for layer in range(len(names)) if heights[layer]]
     axis = {
         **_AXIS,
-        "tickvals": middles,
-        "ticktext": names,
+        "tickvals": [float(top[layer] + heights[layer] / 2) for layer in drawn],
+        "ticktext": [names[layer] for layer in drawn],
         "ticks": "",
         "range": [float(top[-1]), 0.0],  # inputs on top
     }

@@ -181,10 +181,8 @@ def caveats(comparison: Comparison) -> list[str]:
     found += [_substitute(cell) for cell in comparison.cells if cell.model not in baselines and _other_ran(cell)]
     doubtful = {energy.platform for cell in comparison.cells for energy in cell.energy if not energy.verified}
     if doubtful:
-        found.append(
-            f"Energies are estimates, not measurements; those of {listed(sorted(doubtful))} use figures that "
-            "were not verified."
-        )
+        names = listed([f"“{name}”" for name in sorted(doubtful)])
+        found.append(f"Energies are estimates, not measurements; those of {names} use figures that were not verified.")
     return found
 
 

@@ -51,7 +51,7 @@
     return out;
   }
 
-  function layoutOf(figure) {
+  function layoutOf(figure, height) {
     const axis = {
       gridcolor: "@line", linecolor: "@muted", zerolinecolor: "@line", tickcolor: "@muted", spikecolor: "@muted", spikethickness: 1,
       automargin: true, ticks: "outside", ticklen: 4, title: { standoff: 8 },
@@ -61,7 +61,7 @@
       font: { color: "@ink", family: "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif", size: 13 },
       margin: { l: 56, r: 12, t: 16, b: 44 }, autosize: true, hovermode: "closest", dragmode: touch ? false : "zoom",
       hoverlabel: { bgcolor: "@raised", bordercolor: "@muted", font: { color: "@ink" }, namelength: -1 },
-      legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0, font: { size: 12 } },
+      legend: { orientation: "h", y: -60 / Math.max(100, height - 120), yanchor: "top", x: 0, font: { size: 12 } },
       modebar: { bgcolor: "rgba(0,0,0,0)", color: "@muted", activecolor: "@ink" },
     };
     const axes = Object.keys(figure.layout).filter((key) => /^[xy]axis\d*$/.test(key));
@@ -86,7 +86,7 @@
     try {
       library ??= load();
       await library;
-      await window.Plotly.react(plot, dataOf(figure), layoutOf(figure), config);
+      await window.Plotly.react(plot, dataOf(figure), layoutOf(figure, plot.clientHeight), config);
       plot.dataset.drawn = "";
     } catch (error) {
       const note = document.createElement("p");
