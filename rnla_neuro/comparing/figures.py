@@ -181,7 +181,7 @@ def _energy(comparison: Comparison, stem: Path) -> tuple[Path, Path] | None:
         axes.set_xscale("log")
         axes.set_yticks(range(len(platforms)), platforms)
         axes.invert_yaxis()
-        axes.set_xlabel("energy of a decision in J (estimate; open: figures not verified)")
+        axes.set_xlabel("energy of a decision in J (open: not verified)")
         _legend(figure, [axes])
         return save(figure, stem)
 

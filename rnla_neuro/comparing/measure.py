@@ -91,7 +91,10 @@ TESTED: Final = (
     *("test_accuracy", "evaluation_return", "reward", "iterations_to_threshold", "area_under_curve"),
     "spikes_per_decision",
 )
-_CHANGED: Final = "its run is not the one that was planned: the model file or a package has changed meanwhile; the same command runs it"
+_CHANGED: Final = (
+    "its run is not the one that was planned, since the model file or a package has changed meanwhile; the same "
+    "command runs it"
+)
 _POINTS: Final = 120  # of a curve
 _MOST_WEIGHTS: Final = 20_000
 
