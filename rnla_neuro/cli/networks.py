@@ -33,7 +33,8 @@ def build(
         loaded = parse_model(coded.text, coded.path, dict(overrides))
     about = get(task)
     duration = loaded.trial.duration
-    times = {"trial_duration": duration, "decision_time": duration}
-    with EnvironmentBridge(about, 1, [1], **times, population=asked.population) as bridge:
+    with EnvironmentBridge(
+        about, 1, [1], trial_duration=duration, decision_time=duration, population=asked.population
+    ) as bridge:
         sizes = (bridge.n_in, *(about.hidden if hidden is None else hidden), bridge.n_actions)
     return NetworkSpec(loaded, sizes, seeds, precision, delay=delay)

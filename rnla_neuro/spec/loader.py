@@ -249,7 +249,9 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
         path=path,
         parameters=make_parameters(values, parameters),
         trial=make_trial(values),
-        **neurons,
+        input=neurons["input"],
+        hidden=neurons["hidden"],
+        action=neurons["action"],
         sums={key: sums.text(key) for key in sums.table},
         synapse_hidden=_synapse(synapse.sub("hidden")),
         synapse_action=_synapse(synapse.sub("action")),
@@ -258,6 +260,8 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
         roles=_roles(root.sub("roles"), exploration.law),
         text=text,
         overrides=dict(overrides or {}),
+        interneuron=neurons.get("interneuron"),
+        interneuron_action=neurons.get("interneuron_action"),
         projections=_projections(root, "interneuron" in neurons),
     )
     check_names(model, has_gate="gate" in trial, read_by_values=values.read)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
-from itertools import product
 from typing import Any, TypeVar
 
 import rnla_neuro_backends.brian2_model.importing  # noqa: F401
@@ -149,8 +148,8 @@ class _Check:
     def pairs(self, spec: ProjectionSpec) -> list[tuple[str, str]]:
         """Kinds of neurons that a projection may connect."""
         hidden = [kind for kind in ("interneuron", "interneuron_action") if kind in self.neurons]
-        places = {"hidden": ["hidden"], "above": ["hidden", "action"], "interneuron": hidden}
-        return list(product(places[spec.source], places[spec.target]))
+        places: dict[str, list[str]] = {"hidden": ["hidden"], "above": ["hidden", "action"], "interneuron": hidden}
+        return [(pre, post) for pre in places[spec.source] for post in places[spec.target]]
 
     def projected(self) -> None:
         """Give each neuron type what further projections sum into it, with the units of the summands."""
