@@ -23,8 +23,8 @@ from tests.conformance.nets import events
 
 MODELS = Path(__file__).parent.parent / "models"
 TWO_STAGES = {
-    r'equations = """\ndE/dt = \(-E \+ gate\*ebar_post\*rbar_pre\)/tau_elig : 1\n"""': (
-        'equations = """\ndE1/dt = (-E1 + gate*ebar_post*rbar_pre)/tau_elig : 1\ndE/dt = (E1 - E)/tau_elig : 1\n"""'
+    r"dE/dt = \(-E \+ gate\*ebar_post\*rbar_pre\)/tau_elig : 1": (
+        "dE1/dt = (-E1 + gate*ebar_post*rbar_pre)/tau_elig : 1\ndE/dt = (E1 - E)/tau_elig : 1"
     )
 }
 #: Input that is held, and spikes nowhere.

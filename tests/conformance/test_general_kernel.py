@@ -60,8 +60,9 @@ def test_spikes_by_chance_with_a_refractory_time() -> None:
 
 
 @pytest.mark.backend("brian2:general")
-def test_a_held_input_two_stages_of_traces_and_late_rewards() -> None:
-    compare(altered("spiking_small", {**ANALOG_INPUT, **TWO_STAGES}))
+def test_a_held_input_two_stages_of_traces_and_weights_that_are_forgotten() -> None:
+    forget = {r'on_event.reward = "w \+= eta\*delta\*E"': 'on_event.reward = "w += eta*delta*E; w -= 0.1*delta**2*w"'}
+    compare(altered("spiking_small", {**ANALOG_INPUT, **TWO_STAGES, **forget}))
 
 
 @pytest.mark.backend("brian2:general")

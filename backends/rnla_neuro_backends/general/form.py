@@ -89,7 +89,8 @@ class Plasticity:
         pre: The presynaptic factors G that occur.
         bias: What each of them is for the bias unit.
         post: Postsynaptic factor of each trace with each G; ``gate`` may be in it.
-        updates: By channel, what an event does to the weights.
+        updates: By channel, what an event adds to the weights.
+        keeps: By channel, the factor by which an event multiplies the weights before, where that is not 1.
         flows: By channel with a pulse, what flows into the weights while it lasts.
         growth: What flows into the weights at every step without a trace: postsynaptic factor, presynaptic factor, and
             what that is for the bias unit.
@@ -102,6 +103,7 @@ class Plasticity:
     bias: tuple[sp.Expr, ...]
     post: tuple[tuple[sp.Expr, ...], ...]
     updates: Mapping[str, Update]
+    keeps: Mapping[str, sp.Expr]
     flows: Mapping[str, Update]
     growth: tuple[tuple[sp.Expr, sp.Expr, sp.Expr], ...] = ()
     decay: float = 0.0

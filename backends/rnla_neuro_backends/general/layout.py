@@ -34,6 +34,7 @@ class Projection:
         bias: Whether the bias unit projects along; else its row is 0.
         row: Length of a row: postsynaptic neurons, padding.
         sent: Length of a vector over presynaptic neurons, bias unit and padding.
+        learns: Whether its weights change.
         n_trace: Number of traces; 0 if it does not learn.
         n_factor: Number of presynaptic factors of the traces.
         mode: How these change.
@@ -50,6 +51,7 @@ class Projection:
     bias: bool
     row: int
     sent: int
+    learns: bool
     n_trace: int
     n_factor: int
     mode: Mode
@@ -158,7 +160,7 @@ class GeneralLayout:
             mode = plan.trace_mode(k)[0] if learns else "held"
             made = Projection(
                 k, link.name, link.pre, link.post, link.n_pre, link.n_post, link.bias, row,
-                self._padded(link.n_pre + 1), len(traces.names) * learns, len(traces.pre) * learns, mode,
+                self._padded(link.n_pre + 1), s.plastic[k], len(traces.names) * learns, len(traces.pre) * learns, mode,
                 s.capacity if learns else 0, 16 * link.n_pre if mode == "spikes" else 0,
                 w, z, hist, pre_at, stamp, self.matrix_at[link.name],
             )  # fmt: skip

@@ -13,12 +13,18 @@ from rnla_neuro.errors import BackendError
 from rnla_neuro.spec.derive_plasticity import _Projection
 from rnla_neuro.spec.equations import Equation, split_equations, split_statements
 from rnla_neuro.spec.expressions import parse, split_call
+from rnla_neuro.spec.form import Update
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
 from rnla_neuro.spec.proof import Scope, derivative, number, symbol
 from rnla_neuro_backends.general.form import Group, Plasticity, Population, refuse, stripped
 
 DECISION = "rnla_decision"
 _UNITS = {"second": "1", "s": "1", "ms": "0.001", "us": "0.000001"}
+
+
+def _assigned(operator: str, old: sp.Expr, value: sp.Expr) -> sp.Expr:
+    """Return what a variable is after a statement."""
+    return {"=": value, "+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}[operator]
 
 
 class _Neurons:
@@ -87,9 +93,8 @@ class _Neurons:
         for statement in split_statements(text, f"{self.file}: {self.where} reset"):
             if statement.name not in self.odes:
                 raise refuse(self.file, f"{self.where} reset", f"'{statement}' changes {statement.name!r}, not a state")
-            value, old = self.parse(statement.text, "reset"), symbol(statement.name)
-            operators = {"=": value, "+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}
-            found.append((statement.name, operators[statement.op]))
+            value = self.parse(statement.text, "reset")
+            found.append((statement.name, _assigned(statement.op, symbol(statement.name), value)))
         return tuple(found)
 
     def refractory(self) -> float:
@@ -169,6 +174,7 @@ class _Changes(_Projection):
         self.spec, self.weight = (chain | dict(model.projections))[part], model.roles["weight"]
         self.equations = split_equations(self.spec.equations, f"{self.file}: [{section}] equations")
         self.traces = tuple(name for name, eq in self.equations.items() if eq.is_ode and name != self.weight)
+        self._keeps: dict[str, sp.Expr] = {}
         self.scope = self._parts = _Parts(self.file, section, self.equations, {*self.traces, self.weight})
 
     def separated(self) -> Plasticity:
@@ -197,10 +203,39 @@ class _Changes(_Projection):
             tuple(bias for _, bias in sent),
             tuple(tuple(stripped(post, "_post")[0] for post in row) for row in shape),
             {channel: self.update(channel, text) for channel, text in self.spec.on_event.items()},
+            {channel: keep for channel, keep in self._keeps.items() if keep != 1},
             self.flows(),
             growth,
             decay,
         )
+
+    def update(self, channel: str, text: str) -> Update:
+        """Read what an event does: statements one after the other, each linear in the weight and the traces."""
+        key, weight = f"on_event.{channel}", symbol(self.weight)
+        known = self._allowed(channel)
+        gains: list[sp.Expr] = [sp.Integer(0)] * len(self.traces)
+        alive, keep = set(self.traces), sp.Integer(1)
+        for statement in split_statements(text, f"{self.file}: [{self.scope.section}] {key}"):
+            value = self.scope.parse(statement.text, key)
+            if statement.name in self.traces and statement.op == "=" and value == 0:
+                alive.discard(statement.name)
+                continue
+            if statement.name != self.weight:
+                raise self.scope.refuse(key, f"statement '{statement}' changes {statement.name!r}, not the weight")
+            whole = sp.expand(_assigned(statement.op, weight, value))
+            factor = sp.diff(whole, weight)
+            self.scope.only(key, factor, known, "a weight is multiplied by modulators and parameters")
+            change = self.gains(key, sp.expand(whole - factor * weight), alive, known)
+            keep, gains = factor * keep, [factor * a + b for a, b in zip(gains, change, strict=True)]
+        self._keeps[channel] = keep
+        return Update(tuple(gains), tuple(name not in alive for name in self.traces))
+
+    def _allowed(self, channel: str) -> set[str]:
+        """Return what a weight change at an event may read."""
+        modulator, where = self.model.neuromodulators[channel], f"{self.file}: [neuromodulator.{channel}]"
+        assigned = {statement.name for statement in split_statements(modulator.on_event, where)}
+        assigned |= {*split_equations(modulator.equations, where), *modulator.initial}
+        return {*self.parameters, *assigned, "R", "t", "trial", "credit", "n"}
 
     def _growth(self) -> tuple[tuple[tuple[sp.Expr, sp.Expr, sp.Expr], ...], float]:
         """Separate what flows into the weights without a trace; `flows` is left with the rest."""

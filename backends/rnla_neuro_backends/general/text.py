@@ -43,6 +43,7 @@ def context(settings: GeneralSettings, plan: Plan, layout: GeneralLayout, writer
         "growing": [_growing(p.k, plan, layout, writer) for p in layout.projections if _grows(p.k, plan, settings)],
         "signals": [_sent(sent, plan, layout, writer) for sent in plan.sent],
         "streams": [_stream(k, plan, layout, writer) for k in range(len(layout.streams))],
+        "keeping": [name for name, traces in form.plasticity.items() if traces.keeps],
         "kinds": [{"name": kind, **writer.events(kind)} for kind in form.plasticity],
         "modulate": writer.modulate(),
         "pulses": _pulses(settings, writer),

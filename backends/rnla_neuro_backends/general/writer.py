@@ -241,7 +241,18 @@ class GeneralWriter:
     def events(self, name: str) -> dict[str, str]:
         """Write what events and pulses do to the weights of a projection type."""
         traces = self.plan.form.plasticity[name]
-        return {"gains": self.shared.gains(traces.updates), "flows": self.shared.gains(traces.flows)}
+        lines = ["    switch (channel) {"]
+        for index, modulator in enumerate(self.plan.form.modulators):
+            if modulator.channel in traces.keeps:
+                code = self.shared.gain_code(traces.keeps[modulator.channel], modulator.channel)
+                lines.append(f"    case {index}: return {code};")
+        keeps = "\n".join([*lines, "    default: return 1.0;", "    }"])
+        return {
+            "gains": self.shared.gains(traces.updates),
+            "flows": self.shared.gains(traces.flows),
+            "keeps": keeps,
+            "has_keeps": str(bool(traces.keeps)).lower(),
+        }
 
     def modulate(self) -> str:
         """Write what an event does to the neuromodulators' variables."""
