@@ -147,8 +147,8 @@ class _Check:
 
     def pairs(self, spec: ProjectionSpec) -> list[tuple[str, str]]:
         """Kinds of neurons that a projection may connect."""
-        hidden = [kind for kind in ("interneuron", "interneuron_action") if kind in self.neurons]
-        places: dict[str, list[str]] = {"hidden": ["hidden"], "above": ["hidden", "action"], "interneuron": hidden}
+        beside = [kind for kind in self.neurons if kind.startswith("interneuron")]
+        places: dict[str, list[str]] = {"hidden": ["hidden"], "above": ["hidden", "action"], "interneuron": beside}
         return [(pre, post) for pre in places[spec.source] for post in places[spec.target]]
 
     def projected(self) -> None:
