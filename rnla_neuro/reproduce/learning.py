@@ -113,7 +113,8 @@ def check_perturbation(shop: Workshop) -> Finding:
     return finding(
         "perturbation",
         "reproduced" if row.mean >= 0.90 else "not reproduced",
-        f"Node perturbation reaches {row.text()}, slower and noisier than self-nudging.",
+        f"Node perturbation reaches {row.text()}; self-nudging {np.mean(found['self-nudging']):.3f}, and "
+        f"{np.mean(found['frozen hidden layer']):.3f} if only the action layer learns.",
         _rows(found),
         _bars(found, "test accuracy", {"chance": 0.1}),
         trials=shop.trials(50_000),
