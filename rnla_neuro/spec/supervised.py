@@ -9,6 +9,7 @@ and a teaching event turns it into a change of the weights.
 from __future__ import annotations
 
 import tomllib
+from itertools import permutations
 from typing import Any
 
 import sympy as sp
@@ -45,8 +46,8 @@ class _Rewriter:
         return BackendError(f"learner 'supervised' cannot use {self.file}: {where}: {reason}")
 
     # ---- what the error is proportional to ---------------------------------------------------------
-    def strength(self) -> str:
-        """Return the parameter that the nudging is proportional to and the weight change is divided by."""
+    def strength(self) -> str | None:
+        """Return the parameter that the error is proportional to and the weight change is divided by, if any."""
         name = self.roles["error"]
         where = f"{self.file}: [neuron.action] equations"
         equation = split_equations(self.action["equations"], where).get(name)
@@ -61,13 +62,29 @@ class _Rewriter:
                 continue
             if all(parameter not in sp.simplify(gain * parameter).free_symbols for gain in gains):
                 found.append(candidate)
-        if len(found) != 1:
-            raise self.refuse(
-                f"[neuron.action] equations, {name}",
-                "expected a nudging proportional to one parameter (such as beta) by which the weight change there is "
-                f"divided; found {', '.join(found) or 'none'}",
-            )
-        return found[0]
+        return found[0] if len(found) == 1 else None
+
+    def winner(self) -> str:
+        """Return the softmax that nudges, where the nudging is the difference of two, in the error or the voltage.
+
+        Raises:
+            BackendError: There is none.
+        """
+        where = f"{self.file}: [neuron.action] equations"
+        equations = split_equations(self.action["equations"], where)
+        softmaxes = [n for n, text in self.action.get("group", {}).items() if text.strip().startswith("softmax")]
+        for role in ("error", "voltage") if not self.varying else ():
+            right = parse(equations[self.roles[role]].text, where, symbol)
+            for sharp, soft in permutations(softmaxes, 2):
+                slope = sp.diff(right, symbol(sharp))
+                opposite = slope != 0 and sp.expand(slope + sp.diff(right, symbol(soft))) == 0
+                if opposite and not slope.could_extract_minus_sign():
+                    return str(sharp)
+        raise self.refuse(
+            f"[neuron.action] equations, {self.roles['error']}",
+            "expected a nudging proportional to one parameter (such as beta) by which the weight change is divided"
+            + ("" if self.varying else ", or the difference of two softmaxes"),
+        )
 
     def _gains(self) -> list[sp.Expr]:
         """Return what the eligibility trace of the action layer is multiplied with in weight changes."""
@@ -86,15 +103,18 @@ class _Rewriter:
     def nudge(self) -> None:
         """Nudge the action layer towards its target, and let it not explore."""
         where = f"{self.file}: [neuron.action] equations"
-        strength, error, rate = self.strength(), self.roles["error"], self.roles["rate"]
+        error, rate, strength = self.roles["error"], self.roles["rate"], self.strength()
+        told = {} if strength else {self.winner(): "target"}
+        nudging = f"{strength}*(target - {rate if self.varying else self._belief()})" if strength else ""
         equations = split_equations(self.action["equations"], where)
         zeros = self._silenced(equations, where)
-        told = rate if self.varying else self._belief()
         lines = []
         for name, equation in equations.items():
-            text = None if name in zeros else fold(equation.text, frozenset(zeros), where)
-            if name == error:
-                text = f"{strength}*(target - {told})"
+            text = None
+            if name not in zeros:
+                text = fold(equation.text, frozenset(zeros), where, told if name != rate else None)
+            if name == error and nudging:
+                text = nudging
             elif name == rate and self.varying:
                 text = self.roles["voltage"]
             if text is not None:
@@ -238,15 +258,15 @@ def as_supervised(model: ModelSpec, varying: bool = False) -> ModelSpec:
     """Nudge a model's action layer towards a target; a model that is told one already stays as it is.
 
     Static targets (a one-hot vector for the right action): ``ebar = beta*(target - softmax(f(u)))``, with the
-    softmax of the model's own policy, so that the cross-entropy falls; a teaching event comes with each decision.
+    softmax of the model's own policy, so that the cross-entropy falls; a teaching event comes with each decision. Where
+    the error has no strength, and the nudging is the difference of two softmaxes, the target replaces the sharp one.
     Targets that vary in time: the action layer is linear, ``rbar = u``, and ``ebar = beta*(target - rbar)``, so
     that half the squared error falls; eligibility is collected all the time, and teaching events come every
     `LESSON` (a parameter), each worth ``lesson/T``. There is no exploration and no homeostasis; neurons, traces,
     and learning rates stay.
 
     Raises:
-        BackendError: It is no rate model, its nudging has no strength that the learning rate is divided by, or
-            its policy is no softmax of the drive.
+        BackendError: It is no rate model, its nudging is of another kind, or its policy is no softmax of the drive.
     """
     if model.takes_target:
         return model

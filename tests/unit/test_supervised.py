@@ -87,7 +87,7 @@ def test_its_text_is_a_whole_model_that_stays_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("beta*(p - q)", "beta**2*(p - q)", "ebar: expected a nudging proportional to one parameter .* found none"),
+        ("beta*(p - q)", "beta**2*(p - 2*q)", "ebar: expected a nudging proportional to one parameter"),
         ("softmax(drive/sigma)", "softmax(0.5*n)", "policy"),
         ("delta*E\nw += eta_hom", "delta*(E + E_hom)\nw += eta_hom", None),
         ("delta = R - R_mean", "delta = (R - R_mean)/R_mean", "divided by what is 0 without R_mean"),
@@ -104,6 +104,26 @@ def test_models_that_cannot(old: str, new: str, message: str | None) -> None:
         return
     with pytest.raises(BackendError, match=rf"mine\.toml.*{message}"):
         as_supervised(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("rate_leaky", "ebar = beta*(target - belief) : 1"),
+        ("rate_microcircuit", "ebar = target - q : 1"),
+        ("rate_microcircuit_learned", "ebar = target - q : 1"),
+        ("rate_predictive_coding", "du/dt = (-ebar + beta * (target - q)) / tau_x : 1"),
+    ],
+)
+def test_models_that_are_not_proven_are_nudged_too(name: str, line: str) -> None:
+    model = as_supervised(load_model(name))
+    assert line in model.action.equations.splitlines()
+    assert "rbar = p : 1" in model.action.equations.splitlines()
+
+
+def test_spiking_models_are_refused_by_name() -> None:
+    with pytest.raises(BackendError, match=r"spiking_nla\.toml: \[model\] kind: 'spiking': allowed is 'rate'"):
+        as_supervised(load_model("spiking_nla"))
 
 
 def test_a_model_that_is_told_a_target_must_not_explore() -> None:
