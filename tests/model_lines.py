@@ -57,6 +57,7 @@ def _variants(value: str) -> Iterator[str]:
         return
     if _UNIT.match(value):
         yield value.replace("0", "1")
+        yield value.replace("0", "5")
         return
     if value == "0":
         yield "0.3"

@@ -1,4 +1,4 @@
-"""`rnla list`: models, tasks and backends."""
+"""`rnla list`: models, input codes, tasks and backends."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import click
 from rnla_neuro.cli.help import Command, Option
 from rnla_neuro.errors import BackendError, ConfigError, unknown
 
-KINDS = ("models", "tasks", "backends")
+KINDS = ("models", "inputs", "tasks", "backends")
 EXAMPLES = (
     ("everything", "rnla list"),
     ("the models that come with the package", "rnla list models"),
     ("for scripts", "rnla list tasks --json"),
 )
-ARGUMENTS = (("[KIND]", "models, tasks or backends; without it, all three"),)
+ARGUMENTS = (("[KIND]", "models, inputs, tasks or backends; without it, all of them"),)
 
 
 @click.command(
@@ -24,7 +24,7 @@ ARGUMENTS = (("[KIND]", "models, tasks or backends; without it, all three"),)
     cls=Command,
     examples=EXAMPLES,
     arguments=ARGUMENTS,
-    help="List models, tasks or backends, each with a line about it.",
+    help="List models, codes of inputs, tasks or backends, each with a line about it.",
 )
 @click.argument("kind", required=False)
 @click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
@@ -34,7 +34,7 @@ def command(kind: str | None, as_json: bool) -> None:
         raise ConfigError(unknown("kind of list", kind, KINDS))
     from rnla_neuro.cli import screen
 
-    makers = {"models": _models, "tasks": _tasks, "backends": _backends}
+    makers = {"models": _models, "inputs": _inputs, "tasks": _tasks, "backends": _backends}
     with screen.only_json_on_stdout(as_json):
         found = {one: makers[one]() for one in (KINDS if kind is None else (kind,))}
     if as_json:
@@ -63,6 +63,18 @@ def _models() -> list[dict[str, Any]]:
     for path in sorted(resources.models_dir().glob("*.toml")):
         head = tomllib.loads(path.read_text(encoding="utf-8")).get("model", {})
         rows.append({"name": path.stem, "kind": head.get("kind", ""), "summary": head.get("summary", "")})
+    return rows
+
+
+def _inputs() -> list[dict[str, Any]]:
+    """Read the heads of the input codes; a population code is none of the files."""
+    from rnla_neuro import resources
+
+    rows = []
+    for path in sorted((resources.models_dir() / "inputs").glob("*.toml")):
+        head = tomllib.loads(path.read_text(encoding="utf-8")).get("input", {})
+        rows.append({"name": path.stem, "summary": head.get("summary", "")})
+    rows.append({"name": "population:N", "summary": "each value by N neurons with Gaussian tuning curves"})
     return rows
 
 

@@ -118,6 +118,10 @@ def _weights_are_read_and_replaced(net: NetworkSpec, engine: PlainEngine) -> Non
     doubled = [2 * w for w in weights]
     simulation.set_weights(doubled)
     assert all(np.array_equal(a, b) for a, b in zip(simulation.weights(), doubled, strict=True))
+    mine = engine.net.weights()  # as plain Brian2 groups, of the agent that was loaded last
+    assert [w.shape for w in mine] == [link.shape for link in net.projections]
+    engine.net.set_weights([3 * w for w in mine])
+    assert all(np.array_equal(a, 3 * b) for a, b in zip(engine.net.weights(), mine, strict=True))
     simulation.decide(np.ones((2, 3)), events())
     assert simulation.spike_counts() is None
 

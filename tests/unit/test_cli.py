@@ -278,7 +278,7 @@ def test_list_tables_and_json_agree(rnla):
         assert task["name"] in out
         assert task["summary"]
     everything = json.loads(rnla("list", "--json")[1])
-    assert list(everything) == ["models", "tasks", "backends"]
+    assert list(everything) == ["models", "inputs", "tasks", "backends"]
     files = {path.stem: tomllib.loads(path.read_text()) for path in (ROOT / "models").glob("*.toml")}
     assert {row["name"]: row["summary"] for row in everything["models"]} == {
         name: content["model"]["summary"] for name, content in files.items()
