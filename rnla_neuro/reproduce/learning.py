@@ -18,9 +18,11 @@ _TIME = {"T": "50*ms", "dt": "2*ms", "ramp": "5*ms"}
 
 
 def _bars(found: Mapping[str, Sequence[float]], y_label: str, levels: dict[str, float] | None = None) -> Picture:
-    """Draw a bar for each name, with the interval of its mean over seeds."""
+    """Draw a bar for each name, with the interval of its mean over seeds, which ends at 0 and 1 as a rate does."""
     rows = [Row.of(name, values) for name, values in found.items()]
-    ends = [(r.mean if r.low is None else r.low, r.mean if r.high is None else r.high) for r in rows]
+    ends = [
+        (r.mean if r.low is None else max(r.low, 0.0), r.mean if r.high is None else min(r.high, 1.0)) for r in rows
+    ]
     series = Series("", list(found), [r.mean for r in rows], [a for a, _ in ends], [b for _, b in ends])
     return Picture("bars", "", y_label, (series,), levels or {})
 

@@ -76,6 +76,7 @@ def _draw_bars(axes: Any, picture: Picture) -> None:
     axes.bar(range(len(names)), series.y, yerr=(low, high), width=0.6, color="#0072B2", ecolor="#222222", capsize=4)
     axes.set_xticks(range(len(names)), names, fontsize=9)
     axes.grid(visible=False, axis="x")
+    axes.set_axisbelow(True)
 
 
 def _draw_lines(axes: Any, picture: Picture) -> None:
