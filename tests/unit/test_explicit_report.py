@@ -69,12 +69,20 @@ def test_other_ways_to_write_it_are_told_apart(name, old, new, says):
         assert (says in texts(describe(spec, "fused", no_time="no").recognised)) == expected
 
 
-def test_what_is_not_proven_or_not_stable_is_refused():
+def test_what_is_not_proven_is_for_the_general_kernel():
     path = models_dir() / "rate_nla.toml"
     text = path.read_text().replace("I - u + err)/tau_m : 1", "I - u + 2*err)/tau_m : 1", 1)
     other = NetworkSpec(parse_model(text, path), (6, 5, 3), (1,))
-    with pytest.raises(BackendError, match=r"term '2\*err'"):
-        describe(other, "fused")
+    found = describe(other, "by the fused kernel", no_time="no")
+    assert found.road == "by the general kernel"
+    assert "term '2*err'" in texts(found.notes)
+    assert "W x formed once for each input" in texts(found.recognised)
+    assert "a product in every step" in texts(found.fallbacks)
+    with pytest.raises(BackendError, match=r"uses 'E'.*Nor is it of the proven form: .*term '2\*err'"):
+        describe(NetworkSpec(parse_model(text.replace("*delta*E", "*delta*E*E"), path), (6, 5, 3), (1,)), "fused")
+
+
+def test_what_is_not_stable_is_refused():
     with pytest.raises(ConvergenceError, match="would not be stable"):
         describe(network(beta="1"), "fused")
 
