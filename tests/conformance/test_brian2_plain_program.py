@@ -18,7 +18,6 @@ from rnla_neuro.events import EventBatch
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.brian2 import BACKEND as IN_PROCESS
-from rnla_neuro_backends.brian2 import PlainRoadWarning
 from rnla_neuro_backends.brian2_cpp import BACKEND
 from rnla_neuro_backends.brian2_program.objects import refuse_callbacks
 from rnla_neuro_backends.brian2_program.plain import PlainProgramEngine

@@ -161,9 +161,12 @@ class GeneralKernel(Kernel):
         wanted = {"status": 2 * s.n_agents, "decision": s.n_agents * s.sizes[-1]}
         wanted |= {"seen": int(np.prod(shape))} if names else {}
         decisions, seen = [], []
+        block = quiet_block(course, s.dt, np.zeros(s.sizes[0]), s.n_agents, s.sizes[-1])
+        given = self._packed(block, 2) | self._no_events
+        basis = given["basis"].reshape(s.n_agents, 2, -1)
         for x in observation:
-            block = quiet_block(course, s.dt, x, s.n_agents, s.sizes[-1])
-            outputs = run(self._packed(block, 2) | self._no_events, wanted)
+            basis[:, 1] = x
+            outputs = run(given, wanted)
             decisions.append(self.unpack(outputs, block).decision)
             if names:
                 seen.append(outputs["seen"].reshape(shape)[:, at].astype(np.float64))
