@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from rnla_neuro.comparing.folder import Written
 
 _SHOWN: Final = (
-    ("test_accuracy", "test accuracy", 1.0, 4),
+    ("test_accuracy", "test accuracy", 1.0, 3),
     ("evaluation_return", "return", 1.0, 2),
-    ("reward", "reward", 1.0, 4),
+    ("reward", "reward", 1.0, 3),
     ("iterations_to_threshold", "decisions to 80 %", 1.0, 0),
     ("spikes_per_decision", "spikes", 1.0, 0),
     ("synaptic_operations_per_decision", "syn. operations", 1.0, 0),
@@ -41,7 +41,7 @@ def measures(made: Comparison) -> Table:
         cells += [_with_interval(cell.measures.get(key), factor, digits) for key, _, factor, digits in shown]
         rows.append(cells)
     return table(
-        made.title, ["model", "backend", "reward delay", *(words for _, words, _, _ in shown)], rows, len(shown)
+        made.title, ["model", "backend", "delay", *(words for _, words, _, _ in shown)], rows, len(shown)
     )
 
 
