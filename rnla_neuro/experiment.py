@@ -163,16 +163,7 @@ def run(
         with made as folder:
             if on_start is not None:
                 on_start(folder.path)
-            recorder = _Recorder(folder, session, iterations, on_progress)
-            began = time.perf_counter()
-            try:
-                session.train(iterations, recorder)
-            except BaseException:
-                recorder.flush()
-                folder.write_weights(session.simulation.named_weights())
-                raise
-            recorder.flush()
-            seconds = time.perf_counter() - began
+            seconds = _learn(session, folder, iterations, on_progress)
             session.finish()
             folder.write_weights(session.simulation.named_weights())
             report = summarise(session, Results.load(folder.path), request.evaluation_episodes)
@@ -181,6 +172,20 @@ def run(
     results = Results.load(folder.path)
     draw(results)
     return results
+
+
+def _learn(session: Session, folder: RunFolder, iterations: int, tell: Callable[[Progress], None] | None) -> float:
+    """Learn into a run folder; return the seconds that it took. What was recorded is kept, whatever happens."""
+    recorder = _Recorder(folder, session, iterations, tell)
+    began = time.perf_counter()
+    try:
+        session.train(iterations, recorder)
+    except BaseException:
+        recorder.flush()
+        folder.write_weights(session.simulation.named_weights())
+        raise
+    recorder.flush()
+    return time.perf_counter() - began
 
 
 def draw(results: Results) -> list[Path]:
@@ -276,7 +281,7 @@ def summarise(session: Session, results: Results, episodes: int) -> dict[str, An
     if session.task.is_dataset:
         labels, decided = decisions(simulation, session.task)
         report["test_accuracy"] = summary((decided == labels).mean(axis=1))
-        if session.task.varying:
+        if session.task.varying and session.network.form.taught:
             report["test_error"] = _tracking(session, simulation.weights())
             report["test_error_before"] = _tracking(session, session.network.initial_weights())
         report["confusion"] = _confusion(labels, decided, session.network.sizes[-1])

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from rnla_neuro.backend import get_backend
 from rnla_neuro.channels import REWARD, parse_delays
-from rnla_neuro.errors import BackendError, ConfigError, RnlaError, unknown
+from rnla_neuro.errors import BackendError, ConfigError, RnlaError
 from rnla_neuro.experiment import run_config
 from rnla_neuro.network import NetworkSpec, uses_credit
 from rnla_neuro.resources import models_dir
@@ -164,8 +164,13 @@ def plan(
         evaluation_episodes=evaluation_episodes,
         input=input,
     )
+    return _plan_all(shared, zip(models, labels, each, strict=True), delays)
+
+
+def _plan_all(shared: RunRequest, models: Iterable[tuple[str, str, str]], delays: Sequence[str]) -> tuple[Planned, ...]:
+    """Plan and check every cell of models, given by name, label and backend."""
     planned, described = [], set[tuple[str, str]]()
-    for model, label, backend in zip(models, labels, each, strict=True):
+    for model, label, backend in models:
         for delay in delays:
             try:
                 one = _plan_one(shared, model, label, backend, delay)
@@ -278,14 +283,3 @@ def _check(one: Planned, *, quick: bool) -> None:
             return
     if not quick:
         engine.describe(one.network)
-
-
-def require_known(option: str, names: Sequence[str], known: Sequence[str]) -> None:
-    """Refuse names that are not known.
-
-    Raises:
-        ConfigError: One is not; the message has the nearest.
-    """
-    for name in names:
-        if name not in known:
-            raise ConfigError(f"{option}: {unknown('name', name, known)}")

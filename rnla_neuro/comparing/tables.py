@@ -6,10 +6,12 @@ import csv
 import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rnla_neuro.analysis.comparison import Cell, Comparison
 from rnla_neuro.records import whole_or_nothing
+
+_WHERE: Final = ("model", "backend", "delay")
 
 
 def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
@@ -23,53 +25,65 @@ def write_tables(comparison: Comparison, folder: Path) -> list[Path]:
         RunFolderError: A file cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    cells, units = comparison.cells, {spec.key: spec.unit for spec in comparison.measures}
-    where = ("model", "backend", "delay")
-    written = [
-        _write(
-            folder / "measures.csv",
-            (*where, "measure", "unit", "mean", "low", "high", "n", "seeds"),
-            (
-                (*_where(cell), key, units.get(key, ""), m.mean, m.low, m.high, _known(m.values), len(m.values))
-                for cell in cells
-                for key, m in cell.measures.items()
-            ),
-        ),
-        _write(
-            folder / "seeds.csv",
-            (*where, "measure", "unit", "seed", "value"),
-            (
-                (*_where(cell), key, units.get(key, ""), seed, value)
-                for cell in cells
-                for key, m in cell.measures.items()
-                for seed, value in zip(comparison.seeds, m.values, strict=True)
-            ),
-        ),
-    ]
+    written = [_measures(comparison, folder), _seeds(comparison, folder), _tests(comparison, folder)]
+    return [*written, *_courses(comparison, folder), _energy(comparison, folder)]
+
+
+def _measures(comparison: Comparison, folder: Path) -> Path:
+    head = (*_WHERE, "measure", "unit", "mean", "low", "high", "n", "seeds")
+    units = {spec.key: spec.unit for spec in comparison.measures}
+    rows = (
+        (*_where(cell), key, units.get(key, ""), m.mean, m.low, m.high, _known(m.values), len(m.values))
+        for cell in comparison.cells
+        for key, m in cell.measures.items()
+    )
+    return _write(folder / "measures.csv", head, rows)
+
+
+def _seeds(comparison: Comparison, folder: Path) -> Path:
+    units = {spec.key: spec.unit for spec in comparison.measures}
+    rows = (
+        (*_where(cell), key, units.get(key, ""), seed, value)
+        for cell in comparison.cells
+        for key, m in cell.measures.items()
+        for seed, value in zip(comparison.seeds, m.values, strict=True)
+    )
+    return _write(folder / "seeds.csv", (*_WHERE, "measure", "unit", "seed", "value"), rows)
+
+
+def _tests(comparison: Comparison, folder: Path) -> Path:
     names = ("measure", "delay", "a", "b", "n", "difference", "low", "high", "p", "p_corrected", "test", "correction")
-    tests = ([getattr(test, name) for name in names] for test in comparison.tests)
-    written.append(_write(folder / "tests.csv", names, tests))
-    lines = (
+    rows = ([getattr(test, name) for name in names] for test in comparison.tests)
+    return _write(folder / "tests.csv", names, rows)
+
+
+def _courses(comparison: Comparison, folder: Path) -> tuple[Path, Path]:
+    """Write what runs over decisions: learning curves, and alignment."""
+    curves = (
         (*_where(cell), cell.curve.measure, *point)
-        for cell in cells
+        for cell in comparison.cells
         for point in zip(cell.curve.iteration, cell.curve.mean, cell.curve.low, cell.curve.high, strict=True)
     )
-    written.append(_write(folder / "curves.csv", (*where, "measure", "iteration", "mean", "low", "high"), lines))
     aligned = (
         (*_where(cell), *point)
-        for cell in cells
+        for cell in comparison.cells
         if (a := cell.alignment) is not None
         for point in zip(a.iteration, a.mean, a.low, a.high, strict=True)
     )
-    written.append(_write(folder / "alignment.csv", (*where, "iteration", "cosine", "low", "high"), aligned))
-    energy = (
+    return (
+        _write(folder / "curves.csv", (*_WHERE, "measure", "iteration", "mean", "low", "high"), curves),
+        _write(folder / "alignment.csv", (*_WHERE, "iteration", "cosine", "low", "high"), aligned),
+    )
+
+
+def _energy(comparison: Comparison, folder: Path) -> Path:
+    head = (*_WHERE, "platform", "joule a decision", "low", "high", "verified", "source")
+    rows = (
         (*_where(cell), e.platform, e.joule, e.low, e.high, "yes" if e.verified else "no", e.source)
-        for cell in cells
+        for cell in comparison.cells
         for e in cell.energy
     )
-    head = (*where, "platform", "joule a decision", "low", "high", "verified", "source")
-    written.append(_write(folder / "energy.csv", head, energy))
-    return written
+    return _write(folder / "energy.csv", head, rows)
 
 
 def _where(cell: Cell) -> tuple[str, str, str]:
