@@ -215,6 +215,9 @@ def _head(section: _Section) -> dict[str, str]:
     }
 
 
+_SECTIONS = ("model", "parameters", "trial", "neuron", "synapse", "neuromodulator", "exploration", "roles")
+
+
 def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = None) -> ModelSpec:
     """Read a model from its text; everything is checked except the units of the equations.
 
@@ -229,8 +232,7 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
     """
     file = path.name
     root = _root(text, file)
-    sections = ("model", "parameters", "trial", "neuron", "synapse", "neuromodulator", "exploration", "roles")
-    root.keys(sections, ("projection",))
+    root.keys(_SECTIONS, ("projection",))
     head = _head(root.sub("model"))
     trial_section = root.sub("trial")
     trial_section.keys(("T", "dt", "ramp", "decision"), ("gate",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from rnla_neuro.errors import BackendError
@@ -33,6 +33,27 @@ def update_order(
     Raises:
         BackendError: Some sums need each other.
     """
+    needs = _needs(chain, links)
+    inside = _Inside(model, strings, needs)
+    graph = {node: set().union(*(inside.sums(end, set()) for end in ends)) for node, ends in needs.items()}
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        circle = " -> ".join(f"{name} of {chain[number].name}" for number, name in error.args[1])
+        raise BackendError(
+            f"to_brian2 cannot run {model.path.name}: these sums need each other: {circle}; "
+            "the explicit form passes errors directly from layer to layer"
+        ) from None
+    late: set[Node] = set()
+    for node in order:
+        current = node[1] == model.roles["current"] and any(inside.waits(end, set()) for end in needs[node])
+        if current or graph[node] & late:
+            late.add(node)
+    return order, late
+
+
+def _needs(chain: Sequence[Population], links: Sequence[Projection]) -> dict[Node, list[Node]]:
+    """Return what each sum and reduction is formed of."""
     needs: dict[Node, list[Node]] = {}
     for link in links:
         for name, text in link.sums.items():
@@ -42,41 +63,37 @@ def update_order(
     for number, population in enumerate(chain):
         for name in population.spec.group:
             needs[number, name] = [(number, f"rnla_{name}_of")]
+    return needs
 
-    def expand(node: Node, seen: set[Node]) -> set[Node]:
-        if node in needs:
+
+class _Inside:
+    """Looks into the variables of neurons: what a variable is a function of, down to the state."""
+
+    def __init__(self, model: ModelSpec, strings: Sequence[NeuronStrings], needs: Mapping[Node, list[Node]]) -> None:
+        self._model, self._strings, self._needs = model, strings, needs
+
+    def _uses(self, node: Node) -> list[Node]:
+        number, name = node
+        return [(number, used) for used in self._strings[number].uses.get(name, ())]
+
+    def sums(self, node: Node, seen: set[Node]) -> set[Node]:
+        """Return the sums and reductions that a variable needs; a sum is one itself."""
+        if node in self._needs:
             return {node}
         if node in seen:
             return set()
         seen.add(node)
-        level, name = node
-        return set().union(*(expand((level, used), seen) for used in strings[level].uses.get(name, ())))
+        return set().union(*(self.sums(used, seen) for used in self._uses(node)))
 
-    def waits(node: Node, seen: set[Node]) -> bool:
+    def waits(self, node: Node, seen: set[Node]) -> bool:
         """Whether something is a function of what is not there yet: a difference to the step before, moving noise."""
-        level, name = node
-        if name.endswith("_prev") or (name == strings[level].process and not _held(model, name)):
+        number, name = node
+        if name.endswith("_prev") or (name == self._strings[number].process and not _held(self._model, name)):
             return True
-        if node in seen or node in needs:
+        if node in seen or node in self._needs:
             return False
         seen.add(node)
-        return any(waits((level, used), seen) for used in strings[level].uses.get(name, ()))
-
-    graph = {node: set().union(*(expand(end, set()) for end in ends)) for node, ends in needs.items()}
-    try:
-        order = list(TopologicalSorter(graph).static_order())
-    except CycleError as error:
-        circle = " -> ".join(f"{name} of layer {level}" for level, name in error.args[1])
-        raise BackendError(
-            f"to_brian2 cannot run {model.path.name}: these sums need each other: {circle}; "
-            "the explicit form passes errors directly from layer to layer"
-        ) from None
-    late: set[Node] = set()
-    for node in order:
-        current = node[1] == model.roles["current"] and any(waits(end, set()) for end in needs[node])
-        if current or graph[node] & late:
-            late.add(node)
-    return order, late
+        return any(self.waits(used, seen) for used in self._uses(node))
 
 
 def _held(model: ModelSpec, process: str) -> bool:
