@@ -280,7 +280,7 @@ class _Film:
             at = start + (np.clip(mine[:, 1], trial.time[0], None) - trial.time[0]) * 1e3
             axes.plot(at, mine[:, 3], "v", color=COLOURS[1], markersize=6, clip_on=False)
         if recording.trials[0].modulators:
-            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.92), fontsize=8, frameon=False, ncols=4)
+            axes.legend(loc="center right", fontsize=8, framealpha=0.7, edgecolor="none", ncols=2)
         self._over_time(axes, "neuro-\nmodulator")
 
 

@@ -81,7 +81,7 @@ class Section:
             raise NotOfThisForm(f"{self.where} d{name}/dt = {line.text}: it needs {names} beside its own input")
         leak, gain = sp.diff(rate, u), sp.diff(rate, i)
         if not (leak.is_number and gain.is_number):
-            raise NotOfThisForm(f"{self.where} d{name}/dt = {line.text}: it is not linear in {name} and {current},")
+            raise NotOfThisForm(f"{self.where} d{name}/dt = {line.text}: it is not linear in {name} and {current}")
         rest, leak_, gain_ = float(rate.xreplace({u: sp.Integer(0), i: sp.Integer(0)})), float(leak), float(gain)
         if leak_ == 0.0:
             if rest:
