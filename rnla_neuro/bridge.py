@@ -119,6 +119,7 @@ class EnvironmentBridge:
             raise TaskError(f"environment {self.name}: {error}") from None
         # our observations are inputs as they are
         self._plain = codec is None and opened.trusted and population is None
+        self._signals = isinstance(self.codec, SignalCodec)  # samples in time
         if population is not None:
             self.codec = PopulationCodec(self.codec, population)
         self.n_in = self.codec.n_in
@@ -309,7 +310,7 @@ class EnvironmentBridge:
             return raw  # type: ignore[no-any-return]  # (A, n_in) float64, finite, never written again
         # A copy: an environment may write the next observation into the same memory.
         inputs = np.array(self.codec.encode(raw), dtype=np.float64)
-        signal = isinstance(self.codec, SignalCodec) and inputs.ndim == 3
+        signal = self._signals and inputs.ndim == 3
         if (inputs[:, 0] if signal else inputs).shape != (self.n_agents, self.n_in):
             raise TaskError(
                 f"environment {self.name}: the codec {type(self.codec).__name__} made inputs of shape "

@@ -27,12 +27,12 @@ def accuracy(simulation: Simulation, task: Task, split: str = "test") -> FloatAr
 def decisions(simulation: Simulation, task: Task, split: str = "test") -> tuple[IntArray, IntArray]:
     """Return the right actions of all patterns of a split, shape (N,), and the greedy decisions, (A, N)."""
     inputs, labels = task.dataset(split)
-    return labels, simulation.predict(represented(at_decision(inputs, simulation), simulation))
+    return labels, simulation.predict(represented(at_decision(inputs, simulation), simulation.sizes[0]))
 
 
-def represented(inputs: FloatArray, simulation: Simulation) -> FloatArray:
+def represented(inputs: FloatArray, n_in: int) -> FloatArray:
     """Return inputs (B, n) as the network gets them, (B, n_in): by populations, if it has several inputs a value."""
-    each, rest = divmod(simulation.sizes[0], inputs.shape[1])
+    each, rest = divmod(n_in, inputs.shape[1])
     return population_code(inputs, each) if each > 1 and not rest else inputs
 
 
@@ -55,7 +55,7 @@ def tracking_error(weights: list[FloatArray], form: EquilibriumForm, task: Task,
         split: ``train`` or ``test``.
     """
     signals, targets = task.tracks(split)
-    flat = signals.reshape(-1, signals.shape[-1])
+    flat = represented(signals.reshape(-1, signals.shape[-1]), weights[0].shape[2] - 1)
     drive = LayeredNetwork(weights, LearnerOptions(form=form)).drive_of(flat)
     rate = ActionLayer(form).rate(drive, drive, np.zeros_like(drive))
     off = rate - targets.reshape(1, len(flat), -1)

@@ -306,15 +306,15 @@ def _refuse_unfit(request: RunRequest, task: Task, model: ModelSpec) -> None:
     Raises:
         ConfigError: It names the learner, the model or the task, and what is allowed.
     """
-    if model.takes_target and request.learner != SUPERVISED:
-        raise ConfigError(
-            f"model {model.name!r} is told a target, and learner {request.learner!r} has none to tell: choose "
-            "learner supervised, or another model (such as rate_nla)"
-        )
     if task.varying and request.is_baseline:
         raise ConfigError(
             f"learner {request.learner!r} takes inputs that are held for a trial, and those of task {task.name!r} vary "
             "in time: choose supervised, r-nla or node-perturbation"
+        )
+    if model.takes_target and request.learner != SUPERVISED:
+        raise ConfigError(
+            f"model {model.name!r} is told a target, and learner {request.learner!r} has none to tell: choose "
+            "learner supervised, or another model (such as rate_nla)"
         )
 
 

@@ -146,3 +146,49 @@ def test_errors_and_voltages_have_no_lag() -> None:
         np.testing.assert_allclose(seen.u, seen.drive + seen.ebar, atol=1e-12)
         assert not seen.noise.any()
         assert np.abs(seen.ebar[0, :, :-2]).max() > 1e-5
+
+
+@pytest.mark.slow
+@pytest.mark.backend("brian2:numpy", "brian2:cython")
+@pytest.mark.parametrize("name", ["rate_leaky", "rate_predictive_coding", "rate_microcircuit"])
+def test_models_that_are_not_proven_learn_the_same_on_both_roads(name: str) -> None:
+    model = as_supervised(load_model(name, {"eta": "0.5"}))
+    network = NetworkSpec(model, (3, 5, 4), (1, 2))
+    rng = np.random.default_rng(0)
+    shown, right = rng.standard_normal((3, 2, 3)), rng.integers(0, 4, (3, 2))
+    start = np.concatenate([w.ravel() for w in network.initial_weights()])
+    found = []
+    for options in ({"road": "plain", "target": "numpy"}, {"road": "fused", "target": "cython"}):
+        with get_backend("brian2").build(network, **options) as simulation:
+            for x, label in zip(shown, right, strict=True):
+                now = np.full(2, simulation.next_decision)
+                simulation.decide(x, EventBatch(np.arange(2), now, np.zeros(2, np.int64), np.ones(2)), label)
+            found.append(np.concatenate([w.ravel() for w in simulation.weights()]))
+    assert np.abs(found[0] - found[1]).max() < 1e-10
+    assert np.abs(found[0] - start[: len(found[0])]).max() > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.backend("brian2:numpy")
+def test_a_closed_loop_in_brian2_is_told_its_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    brian2 = pytest.importorskip("brian2")
+    monkeypatch.setitem(brian2.prefs, "codegen.target", "numpy")
+    from rnla_neuro import to_brian2
+    from rnla_neuro.bridge import EnvironmentBridge
+
+    model = as_supervised(load_model("rate_nla", {"T": "10*ms", "eta": "0.5"}))
+    net = to_brian2(model, sizes=(2, 8, 2), seed=1, clock=brian2.Clock(1 * brian2.ms))
+    bridge = EnvironmentBridge(
+        "xor",
+        1,
+        (1,),
+        trial_duration=model.trial.duration,
+        decision_time=model.trial.decision,
+        channels=tuple(model.neuromodulators),
+        watch=False,
+    )
+    loop = net.close_loop(bridge)
+    net.run(150 * 10 * brian2.ms)
+    loop.finish()
+    assert np.mean(loop.rewards[-30:]) > 0.9
+    assert np.mean(loop.rewards[:30]) < 0.8

@@ -255,6 +255,13 @@ def test_an_agent_that_follows_signals_can_be_asked() -> None:
     assert agent.evaluate()["test_accuracy"].min() > 0.8
 
 
+@pytest.mark.backend("equilibrium:native")
+def test_signals_can_be_sent_by_populations(tmp_path: Path) -> None:
+    request = RunRequest("tracking", learner="supervised", iterations=60, hidden=(5,), input="population:4")
+    summary = run(request, tmp_path / "run").summary
+    assert summary["test_error"]["mean"] < 0.3 * summary["test_error_before"]["mean"]
+
+
 # ---- the signals ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("law", ["teacher", "product", "delay"])
 def test_trials_are_stretches_of_one_signal(law: str) -> None:

@@ -18,6 +18,7 @@ from rnla_neuro.events import EventBatch
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro_backends.brian2_model.groups import Brian2Network
 from rnla_neuro_backends.brian2_model.player import FIRST, Player
+from rnla_neuro_backends.common.told import told_by
 from rnla_neuro_backends.explicit.block import Course, Planner, make_block
 from rnla_neuro_backends.explicit.reading import exploration_for
 
@@ -110,6 +111,9 @@ class ClosedLoop:
 
     def _load(self, course: Course, x: FloatArray, events: EventBatch) -> None:
         dt = self._planner.dt
+        told = told_by(self._exploration)
+        if told is not None and course.switch is not None:
+            told.show(self._bridge.labels())
         block = make_block(
             course,
             dt,
