@@ -142,4 +142,15 @@ def finding(
         values: What the texts name in braces.
     """
     texts = {name: " ".join(text.split()).format(**values) for name, text in _texts()[key].items()}
-    return Finding(key=key, verdict=verdict, reason=reason, rows=tuple(rows), picture=picture, **texts)
+    return Finding(
+        key=key,
+        title=texts["title"],
+        claim=texts["claim"],
+        experiment=texts["experiment"],
+        criterion=texts["criterion"],
+        changes=texts.get("changes", ""),
+        verdict=verdict,
+        reason=reason,
+        rows=tuple(rows),
+        picture=picture,
+    )

@@ -131,7 +131,7 @@ def _slowest(form: EquilibriumForm, dt: float) -> Stability:
 def _strongest(functions: Functions, weights: Weights) -> list[int]:
     """Return the agents whose errors act on themselves most, where there is no input."""
     agents, _, columns = weights[0].shape
-    rate = np.broadcast_to(functions.encode(0.0), (agents, columns - 1))
+    rate = functions.encode(np.zeros((agents, columns - 1)))
     slopes = []
     for w in weights[:-1]:
         rate, slope = functions.phi(np.matmul(w[:, :, :-1], rate[..., None])[..., 0] + w[:, :, -1])
