@@ -66,5 +66,5 @@ def test_it_differs_from_rate_nla_in_nothing_but_prospective_coding() -> None:
 
 
 def test_the_equilibrium_refuses_it_by_name() -> None:
-    with pytest.raises(BackendError, match="cannot run rate_leaky.toml"):
+    with pytest.raises(BackendError, match=r"cannot run rate_leaky\.toml"):
         derive_form(load_model("rate_leaky"))
