@@ -168,7 +168,13 @@ def convert_run(
     moment = moment_of(results, at)
     if moment.weights is None:
         raise ConfigError("at 'start' there is nothing to convert: take 'end', or a checkpoint")
-    changes = {"model": to, "overrides": dict(overrides or {}), "core": core, "road": road, "learner": "r-nla"}
+    changes: dict[str, Any] = {
+        "model": to,
+        "overrides": dict(overrides or {}),
+        "core": core,
+        "road": road,
+        "learner": "r-nla",
+    }
     changes |= {"backend": backend or _backend(config.backend, new), "iterations": max(1, learn)}
     request = request_of(results, **changes)
     converted = how.weights(moment.weights[: len(config.hidden) + 1])

@@ -198,7 +198,7 @@ def _of_about(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> dic
     for k, timing in enumerate(about.pop("trials")):
         prefix = f"trial{k}/"
         mine = {name.removeprefix(prefix): v for name, v in arrays.items() if name.startswith(prefix)}
-        plain = {name: mine.pop(name, None) for name in _FIELDS}
+        plain: dict[str, Any] = {name: mine.pop(name, None) for name in _FIELDS}
         modulators = {n.removeprefix("modulator."): mine.pop(n) for n in list(mine) if n.startswith("modulator.")}
         trials.append(Trial(**timing, **plain, signals=mine, modulators=modulators))
     lists = {name: tuple(about.pop(name)) for name in ("seeds", "sizes", "channels")}
@@ -314,8 +314,8 @@ def _one_trial(session: Session, modulation: Modulation) -> Trial:
     rows = np.stack([events.agent, events.time, events.channel, events.value], axis=1).astype(np.float64)
     # equilibria stand for the middle of a step, steps begin at their time: the last one ends at the decision
     middle = seen.time + (t - seen.time[-1] - 0.5 * model.trial.dt)
-    signals = {name: getattr(seen, attribute, None) for name, (attribute, _, _) in _SIGNALS.items()}
-    signals = {n: v for n, v in signals.items() if v is not None and _SIGNALS[n][1] in model.roles}
+    found: dict[str, Any] = {name: getattr(seen, attribute, None) for name, (attribute, _, _) in _SIGNALS.items()}
+    signals: dict[str, FloatArray] = {n: v for n, v in found.items() if v is not None and _SIGNALS[n][1] in model.roles}
     if model.trial.gate > 0:
         signals["gate"] = (middle > t - model.trial.gate).astype(np.float64)
     courses = [

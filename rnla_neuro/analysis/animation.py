@@ -134,7 +134,7 @@ class _Film:
 
         with matplotlib.rc_context(STYLE | {"axes.grid": False, "font.size": 10}):
             figure = Figure(figsize=(8.4, 5.6), dpi=100)
-            canvas = FigureCanvasAgg(figure)
+            canvas: Any = FigureCanvasAgg(figure)  # matplotlib has no types for its buffers
             draws = self._lay_out(figure)
             moving = [artist for draw in draws for artist in draw(steps[0])]
             for artist in moving:
@@ -254,7 +254,7 @@ class _Film:
         if all("gate" in trial.signals for trial in self.recording.trials):
             gate = np.concatenate([trial.signals["gate"] for trial in self.recording.trials])
             low, high = axes.get_ylim()
-            shade = {"color": _GATE_COLOUR, "alpha": 0.25, "linewidth": 0, "step": "post"}
+            shade: dict[str, Any] = {"color": _GATE_COLOUR, "alpha": 0.25, "linewidth": 0, "step": "post"}
             axes.fill_between(self._time, low, high, where=(gate > 0).tolist(), **shade)
             axes.set_ylim(low, high)
             axes.set_title("voltages of the action layer; shaded: the eligibility gate is open", fontsize=9, loc="left")

@@ -180,6 +180,13 @@ def test_what_maps():
     assert direct.readout is None
 
 
+def test_a_model_of_the_package_maps():
+    mapping = map_to_nir(load_model("spiking_nir_nla"))
+    assert mapping.input == Filter(0.0, 1.0)
+    assert mapping.hidden == Membrane(pytest.approx(0.02), pytest.approx(0.9), pytest.approx(1.7))
+    assert (mapping.threshold, mapping.reset, mapping.transmitted.offset) == (1.0, 0.0, -1.0)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
