@@ -15,7 +15,7 @@ class Option(click.Option):
     """An option that stands under a heading of its own in the help."""
 
     def __init__(self, *args: Any, group: str = "Options", **kwargs: Any) -> None:
-        kwargs.setdefault("show_default", kwargs.get("default") is not None and not kwargs.get("is_flag"))
+        kwargs.setdefault("show_default", kwargs.get("default") not in (None, "") and not kwargs.get("is_flag"))
         super().__init__(*args, **kwargs)
         self.group = group
 

@@ -10,7 +10,7 @@ import click
 
 from rnla_neuro.cli import values
 from rnla_neuro.cli.help import Command, Option
-from rnla_neuro.errors import ConfigError, unknown
+from rnla_neuro.errors import ConfigError, RunFolderError, unknown
 
 if TYPE_CHECKING:
     from rnla_neuro.reproduce.finding import Finding
@@ -58,6 +58,8 @@ def command(
     from rnla_neuro.cli.app import Stopped
 
     folder = Path(out or ("runs/poster-quick" if quick else "runs/poster")).absolute()
+    if folder.exists() and not folder.is_dir():
+        raise RunFolderError(f"--out {out}: {folder} is a file; a folder is needed, a new one or one to go on with")
     chosen = seeds if seeds is not None else values.seeds(QUICK_SEEDS if quick else SEEDS)
     keys = tuple(key.strip() for key in only.split(",") if key.strip()) if only is not None else ()
     with screen.only_json_on_stdout(as_json):
@@ -94,6 +96,9 @@ def _findings(folder: Path, seeds: tuple[int, ...], scale: float, keys: tuple[st
     from rnla_neuro.reproduce.poster import CHECKS, reproduce
     from rnla_neuro.reproduce.runs import Workshop
 
+    for key in keys:  # before the bar, which leaves an empty line behind
+        if key not in CHECKS:
+            raise ConfigError(unknown("check", key, CHECKS))
     total = len(keys or CHECKS)
     words = TextColumn("{task.description:32.32}"), BarColumn(), TextColumn("{task.fields[claims]}")
     columns: tuple[Any, ...] = (*words, TimeElapsedColumn())

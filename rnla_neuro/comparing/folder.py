@@ -108,7 +108,10 @@ def run_comparison(
         check_report()
     report = report or Report()
     workers = workers or cores()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"cannot make the folder {folder}: {error.strerror or error}") from error
     with _ours_alone(folder):
         shelf = Shelf(folder)
         jobs = jobs_for(plan, shelf, workers)
