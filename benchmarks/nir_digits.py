@@ -3,8 +3,8 @@
     rnla run digits --model spiking_nir_nla --backend brian2 --seeds 501-503 --iterations 15000 --out runs/nir
     python benchmarks/nir_digits.py runs/nir
 
-The graph is integrated by a simulator of its own, which knows the equations of NIR and nothing of this package: Euler steps,
-a spike is an input of 1 for one step. All test images of the task, without exploration.
+The graph is integrated by a simulator of its own, which knows the equations of NIR and nothing of this package: Euler
+steps, a spike is an input of 1 for one step. All test images of the task, without exploration.
 """
 
 from __future__ import annotations

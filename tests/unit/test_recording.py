@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ import pytest
 from rnla_neuro.cli.app import execute
 from rnla_neuro.errors import ConfigError, RunFolderError
 from rnla_neuro.experiment import RunRequest, run
-from rnla_neuro.recording import Recording, record_run
+from rnla_neuro.recording import Recording, record_run, record_session
 from rnla_neuro.results import Results
+from rnla_neuro.session import Session
 from rnla_neuro.spec.loader import load_model
 from rnla_neuro.spec.modulation import Modulation
 
@@ -186,3 +188,26 @@ def test_the_command(folder, capsys, tmp_path):
     assert str(tmp_path / "a.npz") in capsys.readouterr().out
     assert execute(["record", str(folder), "--trials", "x"]) == 2
     assert "--trials x: allowed: a count (5)" in capsys.readouterr().err
+
+
+@pytest.mark.backend("brian2:numpy")
+def test_spikes_of_a_spiking_model_are_recorded(tmp_path):
+    """On Brian2's own groups; what the engine counts is what the recording has, and s jumps at each spike."""
+    path = Path(__file__).parents[1] / "models" / "spiking_small.toml"
+    request = RunRequest(
+        "xor", str(path), backend="brian2", seeds=(3,), hidden=(6,), core="numpy", road="plain", iterations=1
+    )
+    with Session(request) as session:
+        recording = record_session(session, (0, 1))
+        counts = session.simulation.spike_counts()
+    spikes = np.concatenate([trial.spikes[0] for trial in recording.trials])
+    assert spikes.shape == (48, 10)
+    layers = (slice(0, 2), slice(2, 8), slice(8, 10))
+    assert [spikes[:, layer].sum() for layer in layers] == counts[0].tolist()
+    assert counts[0, 1] > 5
+    trial = recording.trials[1]
+    rate, fired = trial.signals["rate"][0][:, :6], trial.spikes[0][:, 2:8]
+    tau, jump = 4e-3, 2 / (400 * 4e-3)  # of rbar = 2*s - 1
+    expected = (rate[:-1] + 1) * (1 - recording.dt / tau) - 1 + jump * fired[:-1]
+    np.testing.assert_allclose(rate[1:], expected)
+    assert recording.signals["spikes"].axes == ("seed", "time", "unit")
