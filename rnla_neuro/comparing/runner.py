@@ -9,6 +9,7 @@ import re
 import signal
 import time
 import traceback
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +31,10 @@ from rnla_neuro.run_config import key_without_seeds, versions_in_use
 RUNS: Final = "runs"
 _THREADS: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 _PATIENCE: Final = 60.0  # seconds that a stopped run has to write its records
+
+
+class RunWarning(UserWarning):
+    """What a run in another process warned of."""
 
 
 @dataclass(frozen=True)
@@ -237,6 +242,9 @@ def _listen(worker: _Worker, report: Report) -> tuple[bool, bool]:
     if kind == "progress":
         report.moved(worker.job, about)
         return False, True
+    if kind == "warned":
+        warnings.warn(f"{worker.job.words}: {about}", RunWarning, stacklevel=2)
+        return False, True
     if kind == "failed":
         report.failures[worker.job.words] = about
     return True, True
@@ -270,7 +278,11 @@ def _serve(pipe: Connection) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # once is enough: what is recorded is being written now
         raise KeyboardInterrupt
 
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        pipe.send(("warned", str(message)))
+
     signal.signal(signal.SIGTERM, stop)
+    warnings.showwarning = show
     try:
         while (job := pipe.recv()) is not None:
             pipe.send(_done(job, pipe))

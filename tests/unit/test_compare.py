@@ -16,6 +16,7 @@ import pytest
 
 from rnla_neuro.analysis.comparison import Comparison
 from rnla_neuro.cli.app import execute
+from rnla_neuro.comparing import runner
 from rnla_neuro.comparing.folder import run_comparison
 from rnla_neuro.comparing.plan import plan, read_delays
 from rnla_neuro.comparing.runner import Report, Shelf, jobs_for
@@ -225,8 +226,6 @@ def test_after_an_interrupt_the_same_call_goes_on(tmp_path):
 
 
 def test_one_failing_run_does_not_take_the_others_with_it(tmp_path, monkeypatch):
-    from rnla_neuro.comparing import runner
-
     real = runner.run
 
     def run(request, out, **more):
@@ -330,6 +329,16 @@ def test_two_processes_find_what_one_finds(folder, tmp_path):
         for key in ("test_accuracy", "reward", "area_under_curve"):
             assert cell.measures[key] == same.measures[key]
         assert cell.curve == same.curve
+
+
+def test_warnings_of_other_processes_are_told_with_the_name_of_the_run():
+    class Pipe:
+        def recv(self):
+            return "warned", "all rewards so far were 1"
+
+    worker = runner._Worker(None, Pipe(), runner.Job("rate_nla, reward delay none", None, Path("a"), new=True))
+    with pytest.warns(runner.RunWarning, match="rate_nla, reward delay none: all rewards so far were 1"):
+        assert runner._listen(worker, Report()) == (False, True)
 
 
 def alive_in_group(group: int) -> list[str]:
