@@ -23,7 +23,7 @@ from rnla_neuro.evaluation import accuracy, episode_returns
 from rnla_neuro.experiment import Progress, default_name, run, run_config
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.results import Results, RunFolder
-from rnla_neuro.revisit import moment_of, request_of, take_up, wind_forward
+from rnla_neuro.revisit import Moment, moment_of, request_of, take_up, wind_forward
 from rnla_neuro.run_config import plain
 from rnla_neuro.session import RunRequest, Session
 from rnla_neuro.spec.derive import derive_form
@@ -161,45 +161,65 @@ def convert_run(
     if learn < 0:
         raise ConfigError(f"learn {learn}: a number of decisions from 0 is needed")
     results = source if isinstance(source, Results) else Results.load(source)
+    changed = dict(overrides or {})
+    handover = _handover(results, load_model(to, changed), moment_of(results, at))
+    handover.about["learned"] = learn
+    request = request_of(
+        results,
+        model=to,
+        overrides=changed,
+        learner="r-nla",
+        backend=backend or _backend(results.config.backend, handover.model),
+        core=core,
+        road=road,
+        iterations=max(1, learn),
+    )
+    with take_up(results, handover.moment, request_of(results)) as before:
+        assert before.task is not None
+        handover.about["measure"] = "test_accuracy" if before.task.is_dataset else "evaluation_return"
+        handover.about["before"] = summary(_measure(before))
+    target = None if out is None else Path(out)
+    if learn:
+        made = run(request, target, prepare=handover, on_progress=on_progress)
+    else:
+        made = _untrained(request, target, handover)
+    found, measure = handover.about, handover.about["measure"]
+    found["after"] = made.summary.get(measure) if learn else None
+    _add_to_summary(made.path, {"conversion": found, **({} if learn else {measure: found["converted"]})})
+    return Results.load(made.path)
+
+
+@dataclass
+class _Handover:
+    """Gives a session the converted weights, and keeps what is to be said of it."""
+
+    model: ModelSpec
+    moment: Moment
+    weights: list[FloatArray]
+    about: dict[str, Any]
+
+    def __call__(self, session: Session) -> None:
+        own = session.simulation.weights()
+        found, needed = [w.shape for w in self.weights], [w.shape for w in own[: len(self.weights)]]
+        if found != needed:
+            raise RunFolderError(f"{self.about['from']}: weights of {found}, needed are {needed}")
+        session.simulation.set_weights([*self.weights, *own[len(self.weights) :]])
+        if self.moment.mean_reward is not None:
+            wind_forward(session.simulation, 0, self.moment.mean_reward)
+        self.about["converted"] = summary(_measure(session))
+
+
+def _handover(results: Results, new: ModelSpec, moment: Moment) -> _Handover:
+    """Convert the weights of a moment; those beside the chain of layers stay behind."""
     config = results.config
-    old = parse_model(config.model_text, results.path / "model.toml", dict(config.overrides))
-    new = load_model(to, dict(overrides or {}))
-    how = conversion_between(old, new)
-    moment = moment_of(results, at)
     if moment.weights is None:
         raise ConfigError("at 'start' there is nothing to convert: take 'end', or a checkpoint")
-    changes: dict[str, Any] = {
-        "model": to,
-        "overrides": dict(overrides or {}),
-        "core": core,
-        "road": road,
-        "learner": "r-nla",
-    }
-    changes |= {"backend": backend or _backend(config.backend, new), "iterations": max(1, learn)}
-    request = request_of(results, **changes)
-    converted = how.weights(moment.weights[: len(config.hidden) + 1])
-    found: dict[str, Any] = {"from": str(results.path), "at": moment.name, "from_model": old.name, "to_model": new.name}
-    found |= {"sends": f"{how.source} -> {how.target}", "scale": how.scale, "offset": how.offset, "learned": learn}
-
-    def begin(session: Session) -> None:
-        own = session.simulation.weights()
-        shapes = [w.shape for w in own[: len(converted)]]
-        if [w.shape for w in converted] != shapes:
-            raise RunFolderError(f"{results.path}: weights of {[w.shape for w in converted]}, needed are {shapes}")
-        session.simulation.set_weights([*converted, *own[len(converted) :]])
-        if moment.mean_reward is not None:
-            wind_forward(session.simulation, 0, moment.mean_reward)
-        found["converted"] = summary(_measure(session))
-
-    with take_up(results, moment, request_of(results)) as before:
-        assert before.task is not None
-        found["measure"] = "test_accuracy" if before.task.is_dataset else "evaluation_return"
-        found["before"] = summary(_measure(before))
-    made = _learned(request, out, begin, on_progress) if learn else _untrained(request, out, begin)
-    if learn:
-        found["after"] = made.summary.get(found["measure"])
-    _add_to_summary(made.path, {"conversion": found, **({} if learn else {found["measure"]: found["converted"]})})
-    return Results.load(made.path)
+    old = parse_model(config.model_text, results.path / "model.toml", dict(config.overrides))
+    how = conversion_between(old, new)
+    about: dict[str, Any] = {"from": str(results.path), "at": moment.name}
+    about |= {"from_model": old.name, "to_model": new.name, "sends": f"{how.source} -> {how.target}"}
+    about |= {"scale": how.scale, "offset": how.offset}
+    return _Handover(new, moment, how.weights(moment.weights[: len(config.hidden) + 1]), about)
 
 
 def _backend(before: str, model: ModelSpec) -> str:
@@ -224,16 +244,7 @@ def _measure(session: Session) -> FloatArray:
     return np.asarray(returns.mean(axis=1), dtype=np.float64)
 
 
-def _learned(
-    request: RunRequest,
-    out: str | Path | None,
-    begin: Callable[[Session], None],
-    on_progress: Callable[[Progress], None] | None,
-) -> Results:
-    return run(request, None if out is None else Path(out), prepare=begin, on_progress=on_progress)
-
-
-def _untrained(request: RunRequest, out: str | Path | None, begin: Callable[[Session], None]) -> Results:
+def _untrained(request: RunRequest, out: Path | None, begin: Callable[[Session], None]) -> Results:
     """Make a run folder of no decisions: model, configuration and weights."""
     with Session(request) as session:
         begin(session)
