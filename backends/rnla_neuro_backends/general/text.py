@@ -22,7 +22,6 @@ _WHEN = {ALWAYS: "", GATED: "look || g.gate != 0"}
 def context(settings: GeneralSettings, plan: Plan, layout: GeneralLayout, writer: GeneralWriter) -> dict[str, Any]:
     """Return the names that the templates use."""
     form, sizes = settings.form, layout.sizes
-    noise = plan.population(plan.top).process
     return {
         "includes": _INCLUDES + CPP,
         "real": {"float64": "double", "float32": "float"}[settings.precision],
@@ -59,6 +58,13 @@ def context(settings: GeneralSettings, plan: Plan, layout: GeneralLayout, writer
             }
             for level in range(len(sizes))
         ],
+    } | _places(settings, plan, layout, writer)
+
+
+def _places(settings: GeneralSettings, plan: Plan, layout: GeneralLayout, writer: GeneralWriter) -> dict[str, Any]:
+    """Return where things are, and what is read from neurons."""
+    form, noise = settings.form, plan.population(plan.top).process
+    return {
         "x_at": layout.own[0, "x"],
         "noise_at": None if noise is None else layout.own[plan.top, noise],
         "noise_jumps": form.noise_jumps,
