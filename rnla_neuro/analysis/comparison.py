@@ -182,6 +182,31 @@ class Energy:
 
 
 @dataclass(frozen=True)
+class Converted:
+    """Where the weights of a cell came from, if `rnla convert` made them, and what that did to the main measure.
+
+    Attributes:
+        model: The model that had learned them.
+        measure: ``test_accuracy`` or ``evaluation_return``.
+        learned: Decisions of each seed after the conversion.
+        before: The measure in the model that they came from.
+        converted: By conversion alone.
+        lost: Paired difference, converted - before.
+        after: After learning on.
+        gained: Paired difference, after - converted.
+    """
+
+    model: str
+    measure: str
+    learned: int
+    before: Measured
+    converted: Measured
+    lost: Measured
+    after: Measured
+    gained: Measured
+
+
+@dataclass(frozen=True)
 class Cell:
     """One model on its backend with one reward delay.
 
@@ -198,6 +223,7 @@ class Cell:
         energy: An estimate for each platform.
         ran: Name of the model that ran (`rate_nla_late` for `rate_nla` with late rewards); empty: the same.
         run: Folder of the run, relative to the comparison's.
+        converted: None: its weights were not converted from another model's.
     """
 
     model: str
@@ -212,6 +238,7 @@ class Cell:
     energy: tuple[Energy, ...] = ()
     ran: str = ""
     run: str = ""
+    converted: Converted | None = None
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,10 @@ def _finished(path: Path) -> Results:
     results = Results.load(path)
     if results.status != "finished":
         raise RunFolderError(f"{path} is {results.status}: a report needs finished runs; 'rnla show {path}' shows it")
+    if "conversion" in results.summary and not results.config.iterations:
+        raise RunFolderError(
+            f"{path} was converted and has not learned since; a report shows learning: 'rnla convert … --learn N'"
+        )
     if "wall_time" not in results.summary:
         raise RunFolderError(f"{path} was written by an older version, and lacks what a report shows: run it again")
     return results

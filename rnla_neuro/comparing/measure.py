@@ -22,6 +22,7 @@ from rnla_neuro.analysis.comparison import (
     Weights,
 )
 from rnla_neuro.analysis.statistics import mean_and_band, running_mean
+from rnla_neuro.comparing.conversions import converted
 from rnla_neuro.comparing.energy import Platform
 from rnla_neuro.comparing.inference import measured, paired_tests
 from rnla_neuro.comparing.inside import look_inside, raster_of
@@ -167,6 +168,7 @@ def _cell(planned: Planned, there: Places, platforms: Sequence[Platform]) -> Cel
         energy=_energy(planned, measures, platforms),
         ran=planned.config.model,
         run=f"runs/{first.path.name}",
+        converted=converted(runs),
     )
 
 

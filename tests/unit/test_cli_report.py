@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from rnla_neuro.analysis.report import write_report
 from rnla_neuro.cli.app import execute
 from rnla_neuro.comparing.existing import comparison_of
+from rnla_neuro.conversion import convert_run
 from rnla_neuro.errors import ConfigError, RunFolderError
 from rnla_neuro.experiment import run
 from rnla_neuro.results import RunFolder
@@ -100,3 +102,22 @@ def test_a_comparison_is_reported_again(tmp_path):
 def test_a_wrong_name_for_the_page_is_refused(tmp_path, capsys, out, message):
     assert execute(["report", str(DATA), "--out", out.format(tmp_path)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_a_conversion_lost_and_learning_recovered_is_in_the_report(tmp_path, monkeypatch):
+    monkeypatch.setattr("rnla_neuro.experiment.draw", lambda results: [])
+    first = run(RunRequest("xor", seeds=(1, 2), iterations=60, hidden=(4,), core="numpy"), tmp_path / "first")
+    made = convert_run(first, "rate_nla_policy", tmp_path / "made", learn=40, core="numpy")
+    about = comparison_of([made.path]).cells[0].converted
+    assert (about.model, about.learned, about.measure) == ("rate_nla", 40, "test_accuracy")
+    told = made.summary["conversion"]
+    assert list(about.before.values) == told["before"]["values"] == first.summary["test_accuracy"]["values"]
+    assert list(about.after.values) == made.summary["test_accuracy"]["values"]
+    assert about.lost.mean == pytest.approx(told["converted"]["mean"] - told["before"]["mean"])
+    assert about.gained.mean == pytest.approx(told["after"]["mean"] - told["converted"]["mean"])
+    page = write_report(comparison_of([made.path]), tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Conversion between twins" in page
+    assert "Conversion between twins" not in write_report(comparison_of([first.path]), tmp_path / "p.html").read_text()
+    bare = convert_run(first, "rate_nla_policy", tmp_path / "bare", core="numpy")
+    with pytest.raises(RunFolderError, match="--learn N"):
+        comparison_of([bare.path])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rnla_neuro.analysis.comparison import Comparison
-from rnla_neuro.analysis.report import details, energies, tables, words
+from rnla_neuro.analysis.report import conversions, details, energies, tables, words
 from rnla_neuro.analysis.report.blocks import Absent, Block, Filter, Page, Points, Section, Text
 from rnla_neuro.analysis.report.writing import write_page
 
@@ -19,6 +19,7 @@ _PARTS: tuple[tuple[str, Part], ...] = (
     ("All numbers", tables.measures_table),
     ("Paired tests", tables.tests_tables),
     ("One trial, before and after learning", details.recorded_trials),
+    ("Conversion between twins", conversions.conversions_table),
     ("Alignment with the policy gradient", details.alignment_curves),
     ("Confusion matrix", details.confusion_matrices),
     ("Weights", details.weight_matrices),
