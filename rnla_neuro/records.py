@@ -299,7 +299,7 @@ def _compact(parts: Sequence[Path], target: Path) -> None:
     import pyarrow.parquet as pq
 
     with whole_or_nothing(target) as temporary:
-        schema = pq.read_schema(parts[0])
+        schema = pq.read_schema(parts[0].absolute())
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             waiting: list[Any] = []
             for path in parts:
@@ -318,7 +318,8 @@ def _read_parquet(path: Path) -> Any:
     import pyarrow.parquet as pq
 
     try:
-        return pq.ParquetFile(path).read()
+        with path.open("rb") as file:  # pyarrow would read a name with a colon as an address
+            return pq.ParquetFile(file).read()
     except (OSError, pa.ArrowException) as error:
         raise RunFolderError(f"the records {path} are corrupted: {error}") from error
 

@@ -155,7 +155,7 @@ def take_up(results: Results, moment: Moment, request: RunRequest) -> Session:
 def wind_forward(simulation: Simulation, decisions: int, mean_reward: FloatArray | None) -> None:
     """Set a new simulation's count of decisions, its clock, and the running mean of the reward."""
     state = simulation.state()
-    clock = np.array(state["clock"])  # decisions, skipped, delivered, waited, time, …
+    clock = np.array(state.get("clock", []))  # decisions, skipped, delivered, waited, time, …
     if len(clock) < 5:  # a baseline has no clock of its own
         simulation.decisions = decisions
         return

@@ -12,7 +12,7 @@ from rnla_neuro.backend import Backend, get_backend
 from rnla_neuro.bridge import EnvironmentBridge, StepOutcome
 from rnla_neuro.channels import REWARD, parse_delays
 from rnla_neuro.codec import Codec
-from rnla_neuro.errors import ConfigError, unknown
+from rnla_neuro.errors import BackendError, ConfigError, unknown
 from rnla_neuro.events import EventBatch
 from rnla_neuro.learners import LEARNERS as BASELINES
 from rnla_neuro.learners import make_learner
@@ -340,6 +340,12 @@ def engine_options(request: RunRequest, backend: Backend) -> dict[str, Any]:
 def _simulate(request: RunRequest, network: NetworkSpec, channels: tuple[str, ...]) -> Simulation:
     if not request.is_baseline:
         backend = get_backend(request.backend)
+        if request.input and network.model.kind not in backend.capabilities.kinds:
+            raise BackendError(
+                f"backend {request.backend!r} cannot run --input {request.input}: it makes a model of kind "
+                f"{network.model.kind!r}, and runs those of kind {', '.join(backend.capabilities.kinds)}; take "
+                "--backend brian2 or another of Brian2's"
+            )
         return backend.build(network, **engine_options(request, backend))
     overrides: dict[str, object] = {k: v for k, v in request.overrides.items() if k not in _TRIAL}
     if request.learner == "reinforce" and network.delay.kind != "none":

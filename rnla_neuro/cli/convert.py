@@ -77,6 +77,11 @@ def command(
 ) -> None:
     """Convert."""
     overrides = values.assignments(settings)
+    nir = {"--seed": seed is not None, "--delays": delays}
+    run_folder = {"--learn": learn > 0, "--set": bool(settings), "--backend": backend is not None}
+    for option, given in (run_folder if to == "nir" else nir).items():
+        if given:
+            raise ConfigError(f"{option} says nothing with --to {to}: it is for {'models' if to == 'nir' else 'nir'}")
     if to == "nir":
         _to_nir(run, at, seed, delays, out, as_json=as_json)
         return
