@@ -106,7 +106,9 @@ class Probe:
     ) -> None:
         from rnla_neuro.backend import get_backend
 
-        still = {"eta": "0", "eta_hom": "0"} | ({"tau_forget": "1e9*second"} if model == "rate_microcircuit_learned" else {})
+        still = {"eta": "0", "eta_hom": "0"}
+        if model == "rate_microcircuit_learned":
+            still["tau_forget"] = "1e9*second"
         self.network = NetworkSpec(load_model(model, still | dict(overrides or {})), sizes, seeds)
         self.simulation = get_backend("brian2").build(self.network)
         self._rng, self._nothing = np.random.default_rng(0), EventBatch.empty()
