@@ -25,10 +25,10 @@ demo: $(STAMP)  ## watch a time-continuous network learn handwritten digits from
 	$(BIN)/rnla run digits $(DEMO_FLAGS) --out runs/demo-$$(date +%Y%m%d-%H%M%S)
 
 test: $(STAMP)  ## run the tests
-	$(BIN)/python -m pytest --backend-report $(REPORT) $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest --backend-report=$(REPORT) $(PYTEST_FLAGS)
 
 test-all: $(STAMP)  ## run the tests, the slow ones too
-	$(BIN)/python -m pytest -m "" --backend-report $(REPORT) $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m "" --backend-report=$(REPORT) $(PYTEST_FLAGS)
 
 lint: $(STAMP)  ## check the style
 	$(BIN)/ruff check .

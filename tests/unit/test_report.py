@@ -310,3 +310,12 @@ def test_spikes_stand_in_their_layer(comparison):
     assert axis["ticktext"] == ["input", "hidden", "action"]
     analog = trial_plot(replace(trial, spikes=((5.0, 64),), layers=(64, 12, 10)), 0, (-1, 1))
     assert analog.layout["yaxis3"]["ticktext"] == ["hidden", "action"]
+
+
+def test_what_baselines_know_of_late_rewards_is_said(comparison):
+    names = {"reinforce": "baseline", "rate_nla": "rate"}
+    models = tuple(replace(comparison.models[0], name=name, kind=kind) for name, kind in names.items())
+    late = replace(comparison, models=models, delays=("none", "iterations:1"))
+    assert any("told the mean delay" in text for text in caveats(late))
+    assert not any("told the mean delay" in text for text in caveats(replace(late, delays=("none",))))
+    assert not any("`backprop` learns" in text for text in caveats(late))

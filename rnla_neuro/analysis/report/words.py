@@ -152,6 +152,13 @@ def is_shown(test: PairedTest) -> bool:
     return test.p_corrected is not None and test.p_corrected < LEVEL
 
 
+_LATE_BASELINES: Final = {
+    "reinforce": "`reinforce` is told the mean delay, and credits the decision that lies so far back: a reward that is "
+    "always as late leaves its result as it is. The neural models are not told.",
+    "backprop": "`backprop` learns from right answers, not from rewards: delays change nothing for it.",
+}
+
+
 def caveats(comparison: Comparison) -> list[str]:
     """Say what the numbers cannot say."""
     found = []
@@ -179,6 +186,8 @@ def caveats(comparison: Comparison) -> list[str]:
         found.append(f"There is no run of {listed(lost)}.")
     baselines = {model.name for model in comparison.models if model.kind == "baseline"}  # run on the task's model
     found += [_substitute(cell) for cell in comparison.cells if cell.model not in baselines and _other_ran(cell)]
+    if any(delay != "none" for delay in comparison.delays):
+        found += [text for name, text in _LATE_BASELINES.items() if name in baselines]
     doubtful = {energy.platform for cell in comparison.cells for energy in cell.energy if not energy.verified}
     if doubtful:
         names = listed([f"“{name}”" for name in sorted(doubtful)])
