@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,13 @@ class Opened:
                 return plots.length;
             }"""
         )
+
+    def wait_until(self, condition: str) -> None:
+        """Ask again and again: playwright's own waiting evaluates text in the page, which the page forbids."""
+        end = time.monotonic() + 60.0
+        while not self.page.evaluate(condition):
+            assert time.monotonic() < end, f"never true: {condition}"
+            self.page.wait_for_timeout(20)
 
     def show(self, section: str) -> Any:
         """Bring a section to the screen, wait for its first plot if it has one, and return it."""

@@ -99,7 +99,7 @@ def test_a_filter_hides_rows_curves_and_choices(opened):
     assert tests.count() == 6  # three pairs, two delays
     assert not any("reinforce" in text for text in tests.all_inner_texts())
     opened.page.get_by_role("button", name="Show all").click()
-    opened.page.wait_for_function("!document.querySelector('.plot').data.some((t) => t.visible === false)")
+    opened.wait_until("!document.querySelector('.plot').data.some((t) => t.visible === false)")
     assert rows.evaluate_all("(rows) => rows.every((row) => !row.hidden)")
 
 
