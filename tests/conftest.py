@@ -7,6 +7,7 @@ called, whether it passed or failed; a skip or a failed set-up does not count.
 from __future__ import annotations
 
 import json
+import signal
 from collections import Counter
 from pathlib import Path
 
@@ -25,6 +26,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in a shell's background: tests send Ctrl-C
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[_RAN] = Counter()
     report: Path | None = config.getoption("--backend-report")
     if report is not None:

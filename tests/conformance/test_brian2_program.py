@@ -246,16 +246,7 @@ def test_a_program_that_is_silent_is_given_up(kernel: Kernel) -> None:
     nothing_left(engine)
 
 
-@pytest.fixture
-def ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C raise, also where the tests themselves were started in a shell's background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @CPP
-@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_waits_for_the_block(kernel: Kernel, engine: StandaloneEngine) -> None:
     """The exception comes after the answer: whoever catches it can still save the weights."""
     pid = engine.link.pid
@@ -278,7 +269,6 @@ def test_ctrl_c_waits_for_the_block(kernel: Kernel, engine: StandaloneEngine) ->
 
 
 @CPP
-@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_twice_does_not_wait(engine: StandaloneEngine) -> None:
     os.kill(engine.link.pid, signal.SIGSTOP)
     timers = [threading.Timer(t, os.kill, (os.getpid(), signal.SIGINT)) for t in (0.3, 0.6)]
