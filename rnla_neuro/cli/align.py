@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnla_neuro.cli import values
+from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
 from rnla_neuro.errors import ConfigError
 
@@ -62,7 +62,7 @@ ARGUMENTS = (("RUN", "a run folder of learner r-nla; it may be under way or inte
     "--method", cls=Option, metavar="NAME", default="auto",
     help="exact (a sum over winners, where the model allows it), sampled, or auto",
 )  # fmt: skip
-@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+@shared.as_json()
 def command(
     run: str,
     trials: tuple[int, ...] | None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnla_neuro.cli import values
+from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
 from rnla_neuro.errors import ConfigError
 
@@ -43,7 +43,7 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
 @click.option(
     "--out", cls=Option, metavar="NAME", help="also draw the curve: NAME.png and NAME.svg; earlier ones are replaced"
 )
-@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+@shared.as_json()
 def command(model: str, settings: tuple[str, ...], copies: int, out: str | None, as_json: bool) -> None:
     """Calibrate."""
     from rnla_neuro import load_model

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnla_neuro.cli import values
+from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
 
 if TYPE_CHECKING:
@@ -41,17 +41,11 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
     "--set", "settings", cls=Option, metavar="NAME=VALUE", multiple=True,
     help="change a parameter of the model, such as eta=0.05 or T=50ms (can be repeated)",
 )  # fmt: skip
-@click.option(
-    "--input", "input_code", cls=Option, metavar="CODE", default="",
-    help="how input values are sent, as in 'rnla run', such as poisson or population:8,regular",
-)  # fmt: skip
+@shared.input_code()
 @click.option(
     "--task", cls=Option, metavar="TASK", default="digits", help="how many inputs and actions the network has"
 )
-@click.option(
-    "--hidden", cls=Option, type=values.Text("SIZES", values.hidden),
-    help="neurons of the hidden layers, such as 40,20; by default what fits the task",
-)  # fmt: skip
+@shared.hidden()
 @click.option(
     "--reward-delay", cls=Option, metavar="LAW", default="none",
     help="when rewards come, as in 'rnla run': it sets the credit of a trial",
@@ -60,10 +54,8 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
     "--seeds", cls=Option, type=values.Text("SEEDS", values.seeds), default="10",
     help="whose initial weights are looked at, as in 'rnla run'",
 )  # fmt: skip
-@click.option(
-    "--precision", cls=Option, metavar="TYPE", default="float64", help="float64 or float32, for memory and time"
-)
-@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+@shared.precision(help="float64 or float32, for memory and time")
+@shared.as_json()
 def command(
     model: str,
     backend: str,

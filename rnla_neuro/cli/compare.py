@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnla_neuro.cli import values
+from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ EXAMPLES = (
     ),
     ("go on with a comparison that was stopped", "rnla compare digits --models rate_nla,reinforce --out DIR"),
 )
-ARGUMENTS = (("TASK", "a name of 'rnla list tasks', a Gymnasium id (Acrobot-v1), or the path of a .csv or .npz table"),)
+ARGUMENTS = (shared.TASK,)
 WHAT, LEARNING, ENGINE, OUTPUT = "What is compared", "Learning", "Engine", "Output"
 
 
@@ -62,25 +62,14 @@ WHAT, LEARNING, ENGINE, OUTPUT = "What is compared", "Learning", "Engine", "Outp
     "--set", "settings", cls=Option, group=WHAT, metavar="NAME=VALUE", multiple=True,
     help="change a parameter of all models, such as T=50ms (can be repeated)",
 )  # fmt: skip
-@click.option(
-    "--hidden", cls=Option, group=WHAT, type=values.Text("SIZES", values.hidden),
-    help="neurons of the hidden layers, such as 40,20; by default what fits the task",
-)  # fmt: skip
+@shared.hidden(group=WHAT)
 @click.option(
     "--seeds", cls=Option, group=LEARNING, type=values.Text("SEEDS", values.seeds), default="5",
     help="a count (10), a range (901-905) or a list (3,7,20-25); the same for all models",
 )  # fmt: skip
-@click.option(
-    "--iterations", cls=Option, group=LEARNING,
-    type=values.Text("N", values.whole_above_zero("--iterations", "20000")),
-    help="decisions of each seed; by default what the task needs",
-)  # fmt: skip
-@click.option(
-    "--evaluation-episodes", cls=Option, group=LEARNING, default="100",
-    type=values.Text("N", values.whole_above_zero("--evaluation-episodes", "100")),
-    help="greedy episodes of each seed at the end, for tasks without a test set",
-)  # fmt: skip
-@click.option("--precision", cls=Option, group=ENGINE, metavar="TYPE", default="float64", help="float64 or float32")
+@shared.iterations(group=LEARNING)
+@shared.evaluation_episodes(group=LEARNING)
+@shared.precision(group=ENGINE)
 @click.option(
     "--jobs", cls=Option, group=ENGINE, type=values.Text("N", values.whole_above_zero("--jobs", "4")),
     help="runs at the same time; by default one a core",
@@ -94,10 +83,7 @@ WHAT, LEARNING, ENGINE, OUTPUT = "What is compared", "Learning", "Engine", "Outp
     help="write report.html (extra 'report'), or leave it out; by default if its packages are installed",
 )  # fmt: skip
 @click.option("--title", cls=Option, group=OUTPUT, metavar="TEXT", default="", help="of report and tables")
-@click.option(
-    "--json", "as_json", cls=Option, group=OUTPUT, is_flag=True,
-    help="one JSON object on standard output, everything else on standard error",
-)  # fmt: skip
+@shared.only_json(group=OUTPUT)
 @click.option(
     "--quiet", cls=Option, group=OUTPUT, is_flag=True, help="no progress and no table: only the folder's path"
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from rnla_neuro.cli import values
+from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
 from rnla_neuro.errors import RunFolderError
 
@@ -48,24 +48,18 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
 @click.option(
     "--task", cls=Option, metavar="TASK", default="digits", help="how many inputs and actions the network has"
 )
-@click.option(
-    "--hidden", cls=Option, type=values.Text("SIZES", values.hidden),
-    help="neurons of the hidden layers, such as 40,20; by default what fits the task",
-)  # fmt: skip
+@shared.hidden()
 @click.option(
     "--seeds", cls=Option, type=values.Text("SEEDS", values.seeds), default="1",
     help="agents in the program, as in 'rnla run'",
 )  # fmt: skip
-@click.option("--precision", cls=Option, metavar="TYPE", default="float64", help="float64 or float32")
+@shared.precision()
 @click.option(
     "--set", "settings", cls=Option, metavar="NAME=VALUE", multiple=True,
     help="change a parameter of the model, such as tau_m=20ms (can be repeated)",
 )  # fmt: skip
-@click.option(
-    "--input", "input_code", cls=Option, metavar="CODE", default="",
-    help="how input values are sent, as in 'rnla run', such as poisson or population:8,regular",
-)  # fmt: skip
-@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+@shared.input_code()
+@shared.as_json()
 def command(
     model: str,
     out: str,

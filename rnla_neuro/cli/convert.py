@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rnla_neuro.cli import values
+from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
 from rnla_neuro.errors import ConfigError
 
@@ -62,7 +62,7 @@ ARGUMENTS = (("RUN", "a run folder with trained weights"),)
     "--out", cls=Option, metavar="FOLDER|FILE",
     help="the new run folder, by default runs/TASK-MODEL-LEARNER-TIME; with --to nir a file that ends in .nir",
 )  # fmt: skip
-@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+@shared.as_json()
 def command(
     run: str,
     to: str,

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from rnla_neuro.cli.help import Command, Option
+from rnla_neuro.cli import shared
+from rnla_neuro.cli.help import Command
 from rnla_neuro.errors import BackendError, ConfigError, unknown
 
 KINDS = ("models", "inputs", "tasks", "backends")
@@ -27,7 +28,7 @@ ARGUMENTS = (("[KIND]", "models, inputs, tasks or backends; without it, all of t
     help="List models, codes of inputs, tasks or backends, each with a line about it.",
 )
 @click.argument("kind", required=False)
-@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+@shared.as_json()
 def command(kind: str | None, as_json: bool) -> None:
     """List."""
     if kind is not None and kind not in KINDS:

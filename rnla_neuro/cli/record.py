@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnla_neuro.cli import values
+from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ ARGUMENTS = (("RUN", "a run folder; of a learner with a course in time, not of a
     help="ends in .npz, or with the extra 'neo' in .nix or .nwb; by default RUN/recording.npz. "
     "An existing file is replaced",
 )  # fmt: skip
-@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+@shared.as_json()
 def command(
     run: str,
     trials: int | tuple[int, ...],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnla_neuro.cli import values
+from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
 from rnla_neuro.errors import ConfigError, RunFolderError, unknown
 
@@ -47,7 +47,7 @@ ARGUMENTS = (("PUBLICATION", "poster: Kungl et al., 'Deep reinforcement learning
 @click.option(
     "--out", cls=Option, metavar="FOLDER", default=None, help="where; by default runs/poster, or runs/poster-quick"
 )
-@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+@shared.as_json()
 def command(
     publication: str, only: str | None, seeds: tuple[int, ...] | None, quick: bool, out: str | None, as_json: bool
 ) -> None:

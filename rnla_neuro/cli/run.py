@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rnla_neuro.cli import values
+from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ EXAMPLES = (
     ("the same network with REINFORCE, to compare", "rnla run digits --learner reinforce --seeds 10"),
     ("for scripts: one JSON object on standard output", "rnla run xor --json"),
 )
-ARGUMENTS = (
-    ("TASK", "a name of 'rnla list tasks', a Gymnasium id (Acrobot-v1), or the path of a .csv or .npz table"),
-)
+ARGUMENTS = (shared.TASK,)
 WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
 
 
@@ -50,10 +48,7 @@ WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
     "--learner", cls=Option, group=WHAT, metavar="NAME", default="r-nla",
     help="r-nla, node-perturbation, supervised, or a baseline on the same network: reinforce, backprop",
 )  # fmt: skip
-@click.option(
-    "--hidden", cls=Option, group=WHAT, type=values.Text("SIZES", values.hidden),
-    help="neurons of the hidden layers, such as 40,20; by default what fits the task",
-)  # fmt: skip
+@shared.hidden(group=WHAT)
 @click.option(
     "--input", cls=Option, group=WHAT, metavar="CODE", default="",
     help="how input values are sent: analog, poisson, regular, latency, or a population code, alone or with "
@@ -71,20 +66,12 @@ WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
     "--seeds", cls=Option, group=LEARNING, type=values.Text("SEEDS", values.seeds), default="1",
     help="a count (10), a range (901-905) or a list (3,7,20-25); they learn side by side",
 )  # fmt: skip
-@click.option(
-    "--iterations", cls=Option, group=LEARNING,
-    type=values.Text("N", values.whole_above_zero("--iterations", "20000")),
-    help="decisions of each seed; by default what the task needs",
-)  # fmt: skip
+@shared.iterations(group=LEARNING)
 @click.option(
     "--reward-delay", cls=Option, group=LEARNING, metavar="LAW", default="none",
     help="none, iterations:K, gamma:SHAPE,SCALE or fixed:TIME, such as iterations:1, gamma:2,15ms",
 )  # fmt: skip
-@click.option(
-    "--evaluation-episodes", cls=Option, group=LEARNING, default="100",
-    type=values.Text("N", values.whole_above_zero("--evaluation-episodes", "100")),
-    help="greedy episodes of each seed at the end, for tasks without a test set",
-)  # fmt: skip
+@shared.evaluation_episodes(group=LEARNING)
 @click.option(
     "--checkpoints", cls=Option, group=LEARNING, default=None,
     type=values.Text("N,N,…", values.moments("--checkpoints")),
@@ -94,9 +81,7 @@ WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
     "--backend", cls=Option, group="Engine", metavar="NAME", default="equilibrium",
     help="a name of 'rnla list backends'",
 )  # fmt: skip
-@click.option(
-    "--precision", cls=Option, group="Engine", metavar="TYPE", default="float64", help="float64 or float32"
-)
+@shared.precision(group="Engine")
 @click.option(
     "--core", cls=Option, group="Engine", metavar="NAME", default="auto",
     help="what computes: auto; with equilibrium native (C++ made from the model) or numpy; with brian2 "
@@ -111,10 +96,7 @@ WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
     "--out", cls=Option, group=OUTPUT, metavar="FOLDER",
     help="the run folder, a new one; by default runs/TASK-MODEL-LEARNER-TIME",
 )  # fmt: skip
-@click.option(
-    "--json", "as_json", cls=Option, group=OUTPUT, is_flag=True,
-    help="one JSON object on standard output, everything else on standard error",
-)  # fmt: skip
+@shared.only_json(group=OUTPUT)
 @click.option(
     "--quiet", cls=Option, group=OUTPUT, is_flag=True,
     help="no progress and no table: only the run folder's path (with --json, the object)",

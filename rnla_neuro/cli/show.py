@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rnla_neuro.cli import shared
 from rnla_neuro.cli.help import Command, Option
 from rnla_neuro.errors import ConfigError
 
@@ -34,7 +35,7 @@ ARGUMENTS = (("RUN...", "run folders; they may be under way, interrupted or fail
     "--out", cls=Option, metavar="FILE",
     help="where to draw, such as compared.png (the .svg stands beside it); an existing picture is replaced",
 )  # fmt: skip
-@click.option("--json", "as_json", cls=Option, is_flag=True, help="one JSON object on standard output")
+@shared.as_json()
 def command(runs: tuple[str, ...], out: str | None, as_json: bool) -> None:
     """Show."""
     stem = None if out is None else _stem(out)
