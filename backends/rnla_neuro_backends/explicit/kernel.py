@@ -47,6 +47,10 @@ class Kernel:
     #: State arrays that are no part of the canonical state: constants, and what a flush empties.
     INTERNAL: tuple[str, ...] = ("params", "matrices", "pend_a", "pend_pre", "pend_stamp")
     INPUT: Literal["rate", "value"] = "rate"
+    #: What is kept of every step, beside the noise, where it is asked for.
+    RECORDED: tuple[str, ...] = ("u", "ebar", "drive")
+    #: What dt may be too large for, in messages.
+    STEPS = "the explicit form"
     PRIMITIVES: tuple[str, ...] = ("explicit",)
     FLAGS: tuple[str, ...] = (
         "-O3",
@@ -62,11 +66,15 @@ class Kernel:
         self.settings = settings
         self.layout = Layout(settings)
         self.writer = Writer(settings.form.base)
-        self.real = np.dtype(settings.precision)
+        self._set_up()
+
+    def _set_up(self) -> None:
+        """Make what follows from settings, layout and writer."""
+        self.real = np.dtype(self.settings.precision)
         self.arrays: tuple[KernelArray, ...] = tuple(self._arrays())
         self._rooms: dict[int, npt.NDArray[Any]] = {}
         self._seen: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
-        self._no_events: Arrays = {"event_start": np.zeros(settings.n_agents + 1, np.int32)}
+        self._no_events: Arrays = {"event_start": np.zeros(self.settings.n_agents + 1, np.int32)}
         self.flags: tuple[str, ...] = self.FLAGS
 
     def recording(self) -> Kernel:
@@ -201,9 +209,19 @@ class Kernel:
             state("flags", 4, "int32"),
             KernelArray("params", "double", len(self._constants()), "state"),
             KernelArray("matrices", "double", len(self._matrices()), "state"),
+            *self._exchanged(layout.projections[0].row),
+            KernelArray("work", "real", agents * layout.work_size, "scratch"),
+            KernelArray("valid", "int32", agents * layout.valid_size, "scratch"),
+        ]
+        return arrays + self._recorded(layout.n_neuron)
+
+    def _exchanged(self, pattern: int) -> list[KernelArray]:
+        """Return what goes in for a block, its input patterns of length `pattern`, and what always comes out."""
+        s, agents, n_out = self.settings, self.settings.n_agents, self.settings.sizes[-1]
+        return [
             KernelArray("head", "int32", 8, "input"),
             KernelArray("clock", "double", 2, "input"),
-            KernelArray("basis", "real", agents * s.max_basis * layout.projections[0].row, "input"),
+            KernelArray("basis", "real", agents * s.max_basis * pattern, "input"),
             KernelArray("coefficients", "real", s.max_steps * s.max_basis, "input"),
             KernelArray("noise_rows", "real", agents * s.max_rows * n_out, "input"),
             KernelArray("noise_row", "int32", s.max_steps, "input"),
@@ -214,14 +232,16 @@ class Kernel:
             KernelArray("event_value", "double", s.max_events, "input"),
             KernelArray("decision", "real", agents * n_out, "output"),
             KernelArray("status", "int32", 2 * agents, "output"),
-            KernelArray("work", "real", agents * layout.work_size, "scratch"),
-            KernelArray("valid", "int32", agents * layout.valid_size, "scratch"),
         ]
-        if s.record:
-            rows = agents * s.max_steps
-            arrays += [KernelArray(f"rec_{n}", "real", rows * layout.n_neuron, "output") for n in _RECORDED]
-            arrays.append(KernelArray("rec_noise", "real", rows * n_out, "output"))
-        return arrays
+
+    def _recorded(self, n_neuron: int) -> list[KernelArray]:
+        """Return what keeps every step, for `n_neuron` neurons after the input, if it is to be kept."""
+        s = self.settings
+        if not s.record:
+            return []
+        rows = s.n_agents * s.max_steps
+        arrays = [KernelArray(f"rec_{name}", "real", rows * n_neuron, "output") for name in self.RECORDED]
+        return [*arrays, KernelArray("rec_noise", "real", rows * s.sizes[-1], "output")]
 
     def dtype(self, array: KernelArray) -> np.dtype[Any]:
         """Return an array's numpy type."""
@@ -257,13 +277,19 @@ class Kernel:
         head = [block.n_steps, basis.shape[1], block.noise.shape[1], _STARTS[block.start], 0, 0, 0, 0]
         return {
             "head": np.array(head, np.int32),
-            "clock": np.array([block.t0, float(block.trial)]),
             "basis": basis.reshape(-1),
+            **self._course(block),
+            **self._events(block),
+        }
+
+    def _course(self, block: Block) -> Arrays:
+        """Return what a block says of time: its clock, and what each step has of input, noise and gate."""
+        return {
+            "clock": np.array([block.t0, float(block.trial)]),
             "coefficients": self._converted("coefficients", block.coefficients, self.real),
             "noise_rows": block.noise.astype(self.real).reshape(-1),
             "noise_row": self._converted("noise_row", block.noise_row, np.dtype(np.int32)),
             "gate": self._converted("gate", block.gate, np.dtype(np.int32)),
-            **self._events(block),
         }
 
     def _patterns(self, n_basis: int) -> npt.NDArray[Any]:
@@ -322,17 +348,30 @@ class Kernel:
         status = outputs["status"].reshape(-1, 2)
         if status[:, 0].any():
             failed = np.flatnonzero(status[:, 0])
-            raise _failure(int(failed[0]), int(status[failed[0], 0]), block)
+            raise self._failure(int(failed[0]), int(status[failed[0], 0]), block)
         result = BlockResult(
             decision=outputs["decision"].reshape(s.n_agents, -1).astype(np.float64),
             delivered=len(block.event_agent),
             sweeps=status[:, 1].astype(np.int64),
         )
         if block.record:
-            for name in (*_RECORDED, "noise"):
+            for name in (*self.RECORDED, "noise"):
                 values = outputs[f"rec_{name}"].reshape(s.n_agents, s.max_steps, -1)
                 result.recording[name] = values[:, : block.n_steps].astype(np.float64)
         return result
+
+    def _failure(self, agent: int, status: int, block: Block) -> ConvergenceError:
+        where = f"agent {agent}, in the {block.n_steps} steps from t = {block.t0:.4g} s"
+        if status == 1:
+            return ConvergenceError(
+                f"{MAX_SWEEPS} sweeps did not find the voltages after a jump ({where}): the nudging is too strong for "
+                "these weights. Way out: a smaller beta (the learning rate is per unit of error/beta, so nothing is "
+                "lost), a smaller gain of the winner-take-all, or smaller weights"
+            )
+        return ConvergenceError(
+            f"voltages are no longer finite ({where}): the weights have diverged, or dt is too large for {self.STEPS}. "
+            "Way out: a smaller learning rate (eta), weaker homeostasis, or a smaller dt"
+        )
 
     # ---- states ---------------------------------------------------------------------------------------
     def completed(self, state: Arrays, read: Callable[[], Arrays]) -> Arrays:
@@ -367,23 +406,6 @@ class Kernel:
             state[name] = arrays[name].reshape(agents, -1).astype(np.float64)
         state["moved"] = arrays["flags"].reshape(agents, 4)[:, :1].copy()
         return state
-
-
-_RECORDED = ("u", "ebar", "drive")
-
-
-def _failure(agent: int, status: int, block: Block) -> ConvergenceError:
-    where = f"agent {agent}, in the {block.n_steps} steps from t = {block.t0:.4g} s"
-    if status == 1:
-        return ConvergenceError(
-            f"{MAX_SWEEPS} sweeps did not find the voltages after a jump ({where}): the nudging is too strong for "
-            "these weights. Way out: a smaller beta (the learning rate is per unit of error/beta, so nothing is lost), "
-            "a smaller gain of the winner-take-all, or smaller weights"
-        )
-    return ConvergenceError(
-        f"voltages are no longer finite ({where}): the weights have diverged, or dt is too large for the explicit "
-        "form. Way out: a smaller learning rate (eta), weaker homeostasis, or a smaller dt"
-    )
 
 
 def make_kernel(network: NetworkSpec, *, record: bool = False, max_basis: int = 2) -> Kernel:

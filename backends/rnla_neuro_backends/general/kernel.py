@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rnla_neuro.errors import ConvergenceError
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.chance import SILENT, chance_key
 from rnla_neuro_backends.common.cpp import environment
@@ -29,8 +27,6 @@ from rnla_neuro_backends.general.text import context
 from rnla_neuro_backends.general.writer import GeneralWriter
 from rnla_neuro_backends.moving_equilibrium.core import initial_modulators
 
-RECORDED = ("u", "ebar", "drive", "rate")
-
 
 class GeneralKernel(Kernel):
     """A generated kernel for a model that is not of the proven form; see `Kernel`.
@@ -42,6 +38,8 @@ class GeneralKernel(Kernel):
     #: State arrays that are no part of the canonical state: constants, and what a flush empties or makes void.
     INTERNAL = ("params", "matrices", "keys", "start", "hist", "pre", "stamp", "product", "stream", "flags")
     INPUT = "value"
+    RECORDED = ("u", "ebar", "drive", "rate")
+    STEPS = "the model's equations"
     PRIMITIVES = ("explicit", "general")
 
     def __init__(self, settings: GeneralSettings) -> None:
@@ -51,12 +49,7 @@ class GeneralKernel(Kernel):
         self.places = GeneralLayout(settings, self.plan)
         self.texts = GeneralWriter(self.plan, self.places)
         self.layout, self.writer = self.places, self.texts  # type: ignore[assignment]
-        self.real = np.dtype(settings.precision)
-        self.arrays = tuple(self._arrays())
-        self._rooms: dict[int, npt.NDArray[Any]] = {}
-        self._seen: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
-        self._no_events = {"event_start": np.zeros(settings.n_agents + 1, np.int32)}
-        self.flags = Kernel.FLAGS
+        self._set_up()
 
     def recording(self) -> GeneralKernel:
         """Return the same kernel, which keeps every step."""
@@ -94,28 +87,14 @@ class GeneralKernel(Kernel):
             KernelArray("start", "real", at.own_size, "state"),
             KernelArray("params", "double", len(self._constants()), "state"),
             KernelArray("matrices", "double", len(self._matrices()), "state"),
-            KernelArray("head", "int32", 8, "input"),
-            KernelArray("clock", "double", 2, "input"),
-            KernelArray("basis", "real", agents * s.max_basis * n_in, "input"),
-            KernelArray("coefficients", "real", s.max_steps * s.max_basis, "input"),
-            KernelArray("noise_rows", "real", agents * s.max_rows * n_out, "input"),
-            KernelArray("noise_row", "int32", s.max_steps, "input"),
-            KernelArray("gate", "int32", s.max_steps, "input"),
-            KernelArray("event_start", "int32", agents + 1, "input"),
-            KernelArray("event_step", "int32", s.max_events, "input"),
-            KernelArray("event_channel", "int32", s.max_events, "input"),
-            KernelArray("event_value", "double", s.max_events, "input"),
-            KernelArray("decision", "real", agents * n_out, "output"),
-            KernelArray("status", "int32", 2 * agents, "output"),
+            *self._exchanged(n_in),
             KernelArray("seen", "real", max(1, agents * len(self.seen_names) * n_out), "output"),
             KernelArray("work", "real", agents * at.work_size, "scratch"),
             KernelArray("valid", "int32", agents * at.valid_size, "scratch"),
         ]
+        arrays += self._recorded(at.n_neuron)
         if s.record:
-            rows = agents * s.max_steps
-            arrays += [KernelArray(f"rec_{n}", "real", rows * at.n_neuron, "output") for n in RECORDED]
-            arrays.append(KernelArray("rec_noise", "real", rows * n_out, "output"))
-            arrays.append(KernelArray("rec_spikes", "int32", rows * at.n_all, "output"))
+            arrays.append(KernelArray("rec_spikes", "int32", agents * s.max_steps * at.n_all, "output"))
         return arrays
 
     @property
@@ -179,34 +158,14 @@ class GeneralKernel(Kernel):
         packed = np.array(head, np.int32)
         packed[5] = np.array(block.counter % 2**32, np.uint32).view(np.int32)
         packed[6] = block.counter % SILENT % period
-        return {
-            "head": packed,
-            "clock": np.array([block.t0, float(block.trial)]),
-            "basis": block.basis.astype(self.real).reshape(-1),
-            "coefficients": self._converted("coefficients", block.coefficients, self.real),
-            "noise_rows": block.noise.astype(self.real).reshape(-1),
-            "noise_row": self._converted("noise_row", block.noise_row, np.dtype(np.int32)),
-            "gate": self._converted("gate", block.gate, np.dtype(np.int32)),
-        }
+        return {"head": packed, "basis": block.basis.astype(self.real).reshape(-1), **self._course(block)}
 
     def unpack(self, outputs: Arrays, block: Block) -> BlockResult:
         """See `Kernel.unpack`."""
-        s = self.general
-        status = outputs["status"].reshape(-1, 2)
-        if status[:, 0].any():
-            raise _failure(int(np.flatnonzero(status[:, 0])[0]), block)
-        result = BlockResult(
-            decision=outputs["decision"].reshape(s.n_agents, -1).astype(np.float64),
-            delivered=len(block.event_agent),
-            sweeps=status[:, 1].astype(np.int64),
-        )
-        if block.record:
-            for name in (*RECORDED, "noise"):
-                values = outputs[f"rec_{name}"].reshape(s.n_agents, s.max_steps, -1)
-                result.recording[name] = values[:, : block.n_steps].astype(np.float64)
-            if s.form.spikes:
-                values = outputs["rec_spikes"].reshape(s.n_agents, s.max_steps, -1)
-                result.recording["spikes"] = values[:, : block.n_steps] != 0
+        result = super().unpack(outputs, block)
+        if block.record and self.general.form.spikes:
+            values = outputs["rec_spikes"].reshape(self.general.n_agents, self.general.max_steps, -1)
+            result.recording["spikes"] = values[:, : block.n_steps] != 0
         return result
 
     # ---- states ---------------------------------------------------------------------------------------
@@ -252,14 +211,6 @@ class GeneralKernel(Kernel):
         state["own"] = arrays["own"].reshape(agents, -1).astype(np.float64)
         state["u"] = state["own"][:, self._voltages]
         return state
-
-
-def _failure(agent: int, block: Block) -> ConvergenceError:
-    where = f"agent {agent}, in the {block.n_steps} steps from t = {block.t0:.4g} s"
-    return ConvergenceError(
-        f"voltages are no longer finite ({where}): the weights have diverged, or dt is too large for the model's "
-        "equations. Way out: a smaller learning rate (eta), weaker homeostasis, or a smaller dt"
-    )
 
 
 def make_general_kernel(network: NetworkSpec, *, record: bool = False, max_basis: int = 2) -> GeneralKernel:
