@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from rnla_neuro.errors import ModelError, did_you_mean, unknown
 from rnla_neuro.spec.equations import Statement, split_statements
-from rnla_neuro.spec.expressions import divisors, identifiers, split_call
+from rnla_neuro.spec.expressions import divisors, identifiers, split_call, split_decision
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.names import Names
 from rnla_neuro.spec.populations_checks import check_projections
@@ -333,10 +333,8 @@ def _check_time_constants(names: Names) -> None:
         for equation in equations.values():
             constants |= divisors(equation.text, names.where(section, f"equations, {equation.left}"))
     filters = [names.model.exploration.tau] if names.model.exploration.tau is not None else []
-    where = names.where("exploration", "decision")
-    decision = split_call(_reduction(names.model.exploration.decision, where, ("argmax",))[1], where)
-    if decision is not None and decision[0] == "lowpass":
-        filters.append(decision[1][1])
+    low_pass = split_decision(names.model.exploration.decision, names.where("exploration", "decision"))[1]
+    filters += [] if low_pass is None else [low_pass]
     for text in filters:
         constants |= divisors(f"1/({text})", names.where("exploration", "tau"))
     for name, parameter in names.model.parameters.items():

@@ -13,7 +13,7 @@ import sympy as sp
 
 from rnla_neuro.spec.derive_plasticity import derive_modulators, derive_traces
 from rnla_neuro.spec.equations import Equation, split_equations
-from rnla_neuro.spec.expressions import split_call
+from rnla_neuro.spec.expressions import split_call, split_decision
 from rnla_neuro.spec.form import DecisionRule, EquilibriumForm, GroupReduction, Prospective
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec
 from rnla_neuro.spec.proof import Scope, derivative, equal, number, refuse, symbol
@@ -311,13 +311,8 @@ class _Deriver:
 
     def decision(self, scope: Scope) -> DecisionRule:
         text = self.model.exploration.decision
-        where = f"{self.file}: [exploration] decision"
-        call = split_call(text, where)
-        assert call is not None  # the loader has checked it
-        inner, tau = split_call(call[1][0], where), None
-        argument = call[1][0]
-        if inner is not None and inner[0] == "lowpass":
-            argument, tau = inner[1][0], self.constant(inner[1][1], "decision")
+        argument, filtered = split_decision(text, f"{self.file}: [exploration] decision")
+        tau = None if filtered is None else self.constant(filtered, "decision")
         exploration = Scope(self.file, "exploration", scope.equations, scope.keep, scope.given)
         names = self.names
         expr = exploration.parse(argument, "decision")

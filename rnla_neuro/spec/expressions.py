@@ -118,6 +118,21 @@ def split_call(text: str, where: str) -> tuple[str, list[str]] | None:
     return tree.func.id, [ast.unparse(argument) for argument in tree.args]
 
 
+def split_decision(text: str, where: str) -> tuple[str, str | None]:
+    """Return what a decision that the loader has checked takes the argmax of, and the time constant of its low-pass.
+
+    >>> split_decision("argmax(u)", ""), split_decision("argmax(lowpass(2*r, tau))", "")
+    (('u', None), ('2*r', 'tau'))
+    """
+    call = split_call(text, where)
+    assert call is not None, "the loader has checked it"
+    inner = split_call(call[1][0], where)
+    if inner is not None and inner[0] == "lowpass":
+        argument, tau = inner[1]
+        return argument, tau
+    return call[1][0], None
+
+
 class _Reader:
     """Walks one syntax tree; holds what every error message needs."""
 

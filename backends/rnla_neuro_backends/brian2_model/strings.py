@@ -16,7 +16,7 @@ import sympy as sp
 from sympy.printing.str import StrPrinter
 
 from rnla_neuro.spec.equations import Equation, split_equations
-from rnla_neuro.spec.expressions import identifiers, parse, split_call
+from rnla_neuro.spec.expressions import identifiers, parse, split_call, split_decision
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
 from rnla_neuro.spec.populations import Population, Projection
 from rnla_neuro.spec.proof import Scope, derivative, symbol
@@ -191,14 +191,11 @@ class _Neuron:
 
     def decision(self) -> None:
         """Add what the decision takes the argmax of, as ``rnla_decision``."""
-        where = f"{self.file}: [exploration] decision"
-        call = split_call(self.model.exploration.decision, where)
-        assert call is not None, "the loader has checked it"
-        inner = split_call(call[1][0], where)
-        if inner is not None and inner[0] == "lowpass":
-            self.lines.append(f"drnla_decision/dt = ({inner[1][0]} - rnla_decision)/({inner[1][1]}) : 1")
+        text, tau = split_decision(self.model.exploration.decision, f"{self.file}: [exploration] decision")
+        if tau is None:
+            self.define("rnla_decision", text)
         else:
-            self.define("rnla_decision", call[1][0])
+            self.lines.append(f"drnla_decision/dt = ({text} - rnla_decision)/({tau}) : 1")
 
     def supplied(self) -> tuple[bool, bool]:
         """Declare what the engine sets at every step: ``chance`` and ``t_trial``, where they are used."""

@@ -12,7 +12,7 @@ import sympy as sp
 from rnla_neuro.errors import BackendError
 from rnla_neuro.spec.derive_plasticity import _Projection
 from rnla_neuro.spec.equations import Equation, split_equations, split_statements
-from rnla_neuro.spec.expressions import parse, split_call
+from rnla_neuro.spec.expressions import parse, split_call, split_decision
 from rnla_neuro.spec.form import Update
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
 from rnla_neuro.spec.proof import Scope, derivative, number, symbol
@@ -72,14 +72,12 @@ class _Neurons:
 
     def decision(self) -> None:
         where = f"{self.file}: [exploration] decision"
-        call = split_call(self.model.exploration.decision, where)
-        assert call is not None, "the loader has checked it"
-        inner = split_call(call[1][0], where)
-        if inner is not None and inner[0] == "lowpass":
-            argument, tau = (parse(text, where, symbol) for text in inner[1])
-            self.odes[DECISION] = (argument - symbol(DECISION)) / tau
+        text, tau = split_decision(self.model.exploration.decision, where)
+        argument = parse(text, where, symbol)
+        if tau is None:
+            self.algebraic[DECISION] = argument
         else:
-            self.algebraic[DECISION] = parse(call[1][0], where, symbol)
+            self.odes[DECISION] = (argument - symbol(DECISION)) / parse(tau, where, symbol)
 
     def condition(self, text: str) -> sp.Basic:
         """Read a threshold: a comparison, read as int(…) is."""
