@@ -19,8 +19,8 @@ import sympy as sp
 
 from rnla_neuro.analysis.statistics import summary
 from rnla_neuro.errors import BackendError, ConfigError, RunFolderError
-from rnla_neuro.evaluation import accuracy, episode_returns
-from rnla_neuro.experiment import Progress, default_name, run, run_config
+from rnla_neuro.evaluation import accuracy
+from rnla_neuro.experiment import Progress, default_name, greedy_return, run, run_config
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.results import Results, RunFolder
 from rnla_neuro.revisit import Moment, moment_of, request_of, take_up, wind_forward
@@ -239,9 +239,7 @@ def _measure(session: Session) -> FloatArray:
     assert task is not None
     if task.is_dataset:
         return accuracy(session.simulation, task)
-    request = session.request
-    returns = episode_returns(session.simulation, task, request.seeds, request.evaluation_episodes)
-    return np.asarray(returns.mean(axis=1), dtype=np.float64)
+    return greedy_return(session, session.request.evaluation_episodes)
 
 
 def _untrained(request: RunRequest, out: Path | None, begin: Callable[[Session], None]) -> Results:

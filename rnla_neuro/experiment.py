@@ -237,16 +237,25 @@ def run_config(session: Prepared, iterations: int) -> RunConfig:
     )
 
 
+def greedy_return(session: Session, episodes: int) -> FloatArray:
+    """Return the mean return of greedy episodes in the session's task, shape (A,).
+
+    Raises:
+        TaskError: An episode does not end.
+    """
+    assert session.task is not None
+    asked, population = session.request, parse_input(session.request.input).population
+    returns = episode_returns(session.simulation, session.task, asked.seeds, episodes, population=population)
+    return np.asarray(returns.mean(axis=1), dtype=np.float64)
+
+
 def _evaluation(session: Session, episodes: int) -> dict[str, Any]:
     """Return the greedy return a seed; a run that cannot be evaluated keeps the rest of its summary."""
     if session.bridge.episodes == 0:
         reason = "no episode ended in training, so there is no return to evaluate"
     else:
         try:
-            assert session.task is not None
-            asked, population = session.request, parse_input(session.request.input).population
-            returns = episode_returns(session.simulation, session.task, asked.seeds, episodes, population=population)
-            return summary(returns.mean(axis=1))
+            return summary(greedy_return(session, episodes))
         except TaskError as error:
             reason = str(error)
     warnings.warn(f"evaluation_return is missing: {reason}", EvaluationWarning, stacklevel=2)
