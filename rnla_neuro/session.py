@@ -22,6 +22,7 @@ from rnla_neuro.simulation import IntArray, Label, Simulation
 from rnla_neuro.spec.inputs import parse_input, with_input
 from rnla_neuro.spec.loader import load_model, parse_model
 from rnla_neuro.spec.model import ModelSpec
+from rnla_neuro.spec.parameters import TRIAL_KEYS
 from rnla_neuro.spec.perturbation import as_node_perturbation
 from rnla_neuro.spec.supervised import LESSON, as_supervised
 from rnla_neuro.tasks import catalogue
@@ -34,7 +35,6 @@ LEARNERS: tuple[str, ...] = ("r-nla", "node-perturbation", SUPERVISED, *sorted(B
 DEFAULT_MODEL, LATE_MODEL, PERTURBATION_MODEL = "rate_nla", "rate_nla_late", "rate_nla_perturbation"
 ROADS = ("auto", "fused", "plain")
 _CORE_OPTIONS = ("core", "target")  # how backends call what RunRequest calls core
-_TRIAL = ("T", "dt", "ramp", "gate", "decision")
 
 OnTrial = Callable[[int, IntArray, StepOutcome, "IntArray | None"], None]
 
@@ -127,7 +127,7 @@ class RunRequest:
         """Load the model, or read it from its text, with the overrides that concern it."""
         overrides = dict(self.overrides)
         if self.is_baseline:
-            overrides = {name: value for name, value in overrides.items() if name in _TRIAL}
+            overrides = {name: value for name, value in overrides.items() if name in TRIAL_KEYS}
         name, code = self.model_name(task), parse_input(self.input).code
         if code is not None and text is None:
             coded = with_input(load_model(name), code)
@@ -347,7 +347,7 @@ def _simulate(request: RunRequest, network: NetworkSpec, channels: tuple[str, ..
                 "--backend brian2 or another of Brian2's"
             )
         return backend.build(network, **engine_options(request, backend))
-    overrides: dict[str, object] = {k: v for k, v in request.overrides.items() if k not in _TRIAL}
+    overrides: dict[str, object] = {k: v for k, v in request.overrides.items() if k not in TRIAL_KEYS}
     if request.learner == "reinforce" and network.delay.kind != "none":
         # a fair baseline knows how late rewards are on average
         overrides.setdefault("credit_delay_s", network.delay.mean(network.model.trial.duration))

@@ -16,6 +16,7 @@ from rnla_neuro.network import NetworkSpec, uses_credit
 from rnla_neuro.resources import models_dir
 from rnla_neuro.run_config import RunConfig
 from rnla_neuro.session import LEARNERS, RunRequest, Session, connect, engine_options
+from rnla_neuro.spec.parameters import TRIAL_KEYS
 from rnla_neuro.tasks import catalogue
 from rnla_neuro.tasks.catalogue import Task
 
@@ -207,7 +208,7 @@ def _plan_one(shared: RunRequest, model: str, label: str, backend: str, delay: s
     request = replace(request, learner=model) if as_learner else replace(request, model=_late(model, delay))
     if request.is_baseline:
         request = replace(request, overrides=_own(request), core=AUTO)
-    prepared = _prepare(request)
+    prepared = prepare(request)
     proven = _proven(prepared.network)
     if not request.is_baseline:
         chosen = ("equilibrium" if proven else "brian2") if backend == AUTO else backend
@@ -234,11 +235,10 @@ def _late(model: str, delay: str) -> str:
 
 def _own(request: RunRequest) -> dict[str, str]:
     """Keep the overrides that a baseline has: the time course of a trial."""
-    trial = ("T", "dt", "ramp", "gate", "decision")
-    return {name: value for name, value in request.overrides.items() if name in trial}
+    return {name: value for name, value in request.overrides.items() if name in TRIAL_KEYS}
 
 
-def _prepare(request: RunRequest) -> Prepared:
+def prepare(request: RunRequest) -> Prepared:
     """Return task and network, for the first seed."""
     one = replace(request, seeds=request.seeds[:1])
     bridge, network = connect(one)

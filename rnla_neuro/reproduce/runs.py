@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from rnla_neuro.comparing.plan import prepare
 from rnla_neuro.errors import ConfigError, RunFolderError
 from rnla_neuro.experiment import Progress, RunRequest, run, run_config
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.results import Results
-from rnla_neuro.run_config import versions_in_use
-from rnla_neuro.session import Session
+from rnla_neuro.run_config import key_without_seeds
 from rnla_neuro.spec.loader import load_model
 
 Tell = Callable[[str, float], None]
@@ -30,14 +30,12 @@ class Workshop:
         seeds: Seeds of every learning run; none of them was used for tuning.
         scale: Part of the full number of trials that is run.
         tell: Called with what is under way and the part of it that is done.
-        done: Run folders that checks have used, by name.
     """
 
     folder: Path
     seeds: tuple[int, ...]
     scale: float = 1.0
     tell: Tell = lambda what, part: None
-    done: dict[str, Path] = field(default_factory=dict)
 
     def trials(self, full: int) -> int:
         """Return how many trials stand for `full`."""
@@ -57,7 +55,6 @@ class Workshop:
         """
         asked = RunRequest(task, seeds=self.seeds, iterations=self.trials(trials), **request)
         path = self.folder / "runs" / name
-        self.done[name] = path
         known = _same_run(path, asked)
         if known is not None:
             return known
@@ -99,10 +96,9 @@ def _same_run(path: Path, asked: RunRequest) -> Results | None:
     if found.status != "finished":
         shutil.rmtree(path)  # one of ours, interrupted: it is run anew
         return None
-    with Session(asked) as session:
-        wanted = run_config(session, asked.iterations or 0)
-    versions = versions_in_use()
-    if found.config.sha256(versions) != wanted.sha256(versions):
+    wanted = run_config(prepare(asked), asked.iterations or 0)
+    same = key_without_seeds(found.config, {}) == key_without_seeds(wanted, {})
+    if not same or found.config.seeds != asked.seeds:
         raise RunFolderError(
             f"{path} holds a run of other settings: choose another folder with --out, or remove this one"
         )
@@ -112,9 +108,3 @@ def _same_run(path: Path, asked: RunRequest) -> Results | None:
 def accuracies(results: Results) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return the test accuracy of each seed, shape (n_seeds,)."""
     return np.array(results.summary["test_accuracy"]["values"], dtype=np.float64)
-
-
-def threshold_trials(results: Results) -> Sequence[float | None]:
-    """Return the trials each seed took to a hit rate of 80 %, None where it never got there."""
-    values: Sequence[float | None] = results.summary["iterations_to_threshold"]["values"]
-    return values
