@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -116,13 +116,17 @@ def platforms(path: Path | None = None) -> tuple[Platform, ...]:
     )
 
 
-def _platform(table: Mapping[str, Any], where: str) -> Platform:
+def _check_keys(table: Mapping[str, Any], known: Collection[str], required: Sequence[str], where: str) -> None:
     for key in table:
-        if key not in _KEYS:
-            raise ConfigError(unknown(f"key in {where}", key, _KEYS))
-    for key in ("name", "summary", "runs"):
+        if key not in known:
+            raise ConfigError(unknown(f"key in {where}", key, known))
+    for key in required:
         if key not in table:
-            raise ConfigError(f"{where}: {key!r} is missing; required: name, summary, runs")
+            raise ConfigError(f"{where}: {key!r} is missing; required: {', '.join(required)}")
+
+
+def _platform(table: Mapping[str, Any], where: str) -> Platform:
+    _check_keys(table, _KEYS, ("name", "summary", "runs"), where)
     for kind in table["runs"]:
         if kind not in KINDS:
             raise ConfigError(unknown(f"kind in {where} runs", kind, KINDS))
@@ -136,12 +140,7 @@ def _platform(table: Mapping[str, Any], where: str) -> Platform:
 
 
 def _figure(table: Mapping[str, Any], name: str, where: str) -> Figure:
-    for key in table:
-        if key not in _FIGURE_KEYS:
-            raise ConfigError(unknown(f"key in {where}", key, _FIGURE_KEYS))
-    for key in ("value", "unit", "source"):
-        if key not in table:
-            raise ConfigError(f"{where}: {key!r} is missing; required: value, unit, source")
+    _check_keys(table, _FIGURE_KEYS, ("value", "unit", "source"), where)
     if table["unit"] not in _UNITS[name]:
         raise ConfigError(unknown(f"unit in {where}", str(table["unit"]), _UNITS[name]))
     factor = _UNITS[name][table["unit"]]
