@@ -146,7 +146,8 @@ def _poster(results: Results) -> dict[str, Any]:
     }
 
 
-def _cell(report: dict[str, Any], digits: int) -> str:
+def cell(report: dict[str, Any], digits: int) -> str:
+    """Return mean and 95 % interval of a summary over seeds, and how many seeds have a value."""
     if report["mean"] is None:
         return "never"
     text = f"{report['mean']:.{digits}f}"
@@ -177,7 +178,7 @@ def markdown(figures: list[Figure]) -> str:
         "|---|---|---|---|---|",
     ]
     for f in figures:
-        accuracy, trials = _cell(f.test_accuracy, 4), _cell(f.iterations_to_threshold, 0)
+        accuracy, trials = cell(f.test_accuracy, 4), cell(f.iterations_to_threshold, 0)
         lines.append(f"| {f.name} | {accuracy} | {trials} | {f.aim} | {f.wall_s:.0f} |")
     for f in figures:
         if f.more:
@@ -196,7 +197,7 @@ def main(words: list[str]) -> None:
             continue
         known[row.name] = measure(row)
         print(
-            row.name, _cell(known[row.name].test_accuracy, 4), f"{known[row.name].wall_s:.0f} s", flush=True
+            row.name, cell(known[row.name].test_accuracy, 4), f"{known[row.name].wall_s:.0f} s", flush=True
         )
         _write(store, [known[r.name] for r in table if r.name in known])
     _write(store, [known[r.name] for r in table if r.name in known])

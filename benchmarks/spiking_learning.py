@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from learning import Row, cell
+
 from rnla_neuro.analysis.statistics import summary
 from rnla_neuro.experiment import RunRequest, run
 
@@ -29,15 +31,6 @@ WORDS = {
     "spiking_poisson_nla": "Poisson neurons, 500 Hz",
     "rate_nla": "rate twin",
 }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: a request, and what it has to reach."""
-
-    name: str
-    request: RunRequest
-    aim: str = ""
 
 
 @dataclass
@@ -110,15 +103,6 @@ def measure(row: Row) -> Figure:
     )
 
 
-def _cell(report: dict[str, Any], digits: int) -> str:
-    if report["mean"] is None:
-        return "never"
-    text = f"{report['mean']:.{digits}f}"
-    if report["ci95"]:
-        text += f" [{report['ci95'][0]:.{digits}f}, {report['ci95'][1]:.{digits}f}]"
-    return text + (f" ({report['n']} of {report['n'] + report['missing']})" if report.get("missing") else "")
-
-
 def differences(figures: dict[str, Figure]) -> list[str]:
     """Say how much better prospective is than leaky: paired, since a seed has the same first weights in both."""
     lines = []
@@ -128,7 +112,7 @@ def differences(figures: dict[str, Figure]) -> list[str]:
             continue
         values = [one.test_accuracy["values"] for one in pair if one is not None]
         report = summary(a - b for a, b in zip(*values, strict=True))
-        lines.append(f"- Prospective minus leaky, {more}: {_cell(report, 4)}.")
+        lines.append(f"- Prospective minus leaky, {more}: {cell(report, 4)}.")
     return lines
 
 
@@ -151,7 +135,7 @@ def markdown(figures: dict[str, Figure]) -> str:
         "|---|---|---|---|---|",
     ]
     for f in figures.values():
-        accuracy, trials = _cell(f.test_accuracy, 4), _cell(f.iterations_to_threshold, 0)
+        accuracy, trials = cell(f.test_accuracy, 4), cell(f.iterations_to_threshold, 0)
         spikes = " + ".join(f"{count:.0f}" for count in f.spikes)
         lines.append(f"| {f.name} | {accuracy} | {trials} | {spikes} | {f.aim} |")
     return "\n".join([*lines, "", *differences(figures)]) + "\n"
@@ -164,7 +148,7 @@ def main(words: list[str]) -> None:
         if words and not any(word in row.name for word in words):
             continue
         figure = measure(row)
-        print(row.name, _cell(figure.test_accuracy, 4), flush=True)
+        print(row.name, cell(figure.test_accuracy, 4), flush=True)
         _keep([r.name for r in table], figure)
 
 
