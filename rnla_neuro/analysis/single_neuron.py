@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import sympy as sp
 
 from rnla_neuro.errors import ModelError
 from rnla_neuro.spec.chance import chance, chance_key
-from rnla_neuro.spec.equations import Statement, split_equations, split_statements
+from rnla_neuro.spec.equations import Statement, assigned, split_equations, split_statements
 from rnla_neuro.spec.expressions import parse
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.numeric import compile_expression
@@ -20,14 +20,6 @@ from rnla_neuro.spec.proof import derivative, symbol
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-
-_APPLY: Final[dict[str, Callable[[Any, Any], Any]]] = {
-    "=": lambda old, new: new,
-    "+=": np.add,
-    "-=": np.subtract,
-    "*=": np.multiply,
-    "/=": np.divide,
-}
 
 
 @dataclass(frozen=True)
@@ -151,4 +143,4 @@ class SingleNeuron:
 
     def _assign(self, state: FloatArray, statement: Statement, value: Any, fired: npt.NDArray[np.bool_]) -> None:
         row = state[self._states.index(statement.name)]
-        row[...] = np.where(fired, _APPLY[statement.op](row, value), row)
+        row[...] = np.where(fired, assigned(statement.op, row, value), row)

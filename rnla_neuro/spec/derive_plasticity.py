@@ -8,7 +8,7 @@ import numpy as np
 import sympy as sp
 
 from rnla_neuro.errors import BackendError
-from rnla_neuro.spec.equations import Statement, split_equations, split_statements
+from rnla_neuro.spec.equations import Statement, assigned, split_equations, split_statements
 from rnla_neuro.spec.expressions import parse
 from rnla_neuro.spec.form import Modulator, Pulse, Source, Traces, Update
 from rnla_neuro.spec.model import ModelSpec, SynapseSpec
@@ -308,9 +308,7 @@ def _modulator(model: ModelSpec, channel: str, parameters: Mapping[str, float]) 
     statements = []
     for statement in split_statements(spec.on_event, f"{file}: [{section}] on_event"):
         value = scope.parse(statement.text, "on_event")
-        old = symbol(statement.name)
-        operators = {"=": value, "+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}
-        statements.append((statement.name, operators[statement.op]))
+        statements.append((statement.name, assigned(statement.op, symbol(statement.name), value)))
     initial = tuple(scope.parse(text, f"initial.{name}") for name, text in variables.items())
     return Modulator(channel, tuple(variables), initial, tuple(statements), pulse)
 

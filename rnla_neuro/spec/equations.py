@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 from rnla_neuro.errors import ModelError
 
@@ -45,6 +46,24 @@ class Statement:
     def __str__(self) -> str:
         """Return the statement as written."""
         return f"{self.name} {self.op} {self.text}"
+
+
+def assigned(op: str, old: Any, value: Any) -> Any:
+    """Return what a variable is after an assignment; numbers, arrays and sympy expressions alike.
+
+    >>> assigned("+=", 1, 2), assigned("=", 1, 2)
+    (3, 2)
+    """
+    match op:
+        case "+=":
+            return old + value
+        case "-=":
+            return old - value
+        case "*=":
+            return old * value
+        case "/=":
+            return old / value
+    return value
 
 
 def _lines(text: str, where: str) -> list[str]:

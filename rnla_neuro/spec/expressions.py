@@ -122,7 +122,7 @@ def split_decision(text: str, where: str) -> tuple[str, str | None]:
     """Return what a decision that the loader has checked takes the argmax of, and the time constant of its low-pass.
 
     >>> split_decision("argmax(u)", ""), split_decision("argmax(lowpass(2*r, tau))", "")
-    (('u', None), ('2*r', 'tau'))
+    (('u', None), ('2 * r', 'tau'))
     """
     call = split_call(text, where)
     assert call is not None, "the loader has checked it"

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from rnla_neuro.spec.equations import split_equations, split_statements
+from rnla_neuro.spec.equations import assigned, split_equations, split_statements
 from rnla_neuro.spec.expressions import parse
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro.spec.numeric import compile_expression
 from rnla_neuro.spec.proof import symbol
 
 FloatArray = npt.NDArray[np.float64]
-_OPERATORS: Mapping[str, Callable[[float, float], float]] = {
-    "=": lambda _, new: new,
-    "+=": lambda old, new: old + new,
-    "-=": lambda old, new: old - new,
-    "*=": lambda old, new: old * new,
-    "/=": lambda old, new: old / new,
-}
 
 
 class Modulation:
@@ -94,7 +87,7 @@ class Modulation:
         names = mine | {"R": value, "t": t, "trial": float(trial)}
         for statement in self._events[channel]:
             new = self._value(statement.text, f"[neuromodulator.{channel}] on_event", names)
-            names[statement.name] = _OPERATORS[statement.op](names.get(statement.name, 0.0), new)
+            names[statement.name] = assigned(statement.op, names.get(statement.name, 0.0), new)
             values[prefix + statement.name] = names[statement.name]
 
     def _pass(self, values: dict[str, float], duration: float, t: float, trial: int) -> None:

@@ -22,6 +22,7 @@ from brian2.core.functions import Function
 from brian2.core.variables import Subexpression
 from brian2.parsing.sympytools import str_to_sympy, sympy_to_str
 
+from rnla_neuro.spec.equations import assigned
 from rnla_neuro_backends.dense.factors import identifiers, statements
 from rnla_neuro_backends.dense.variables import depends_on
 
@@ -117,7 +118,7 @@ def step_of(name: str, step: str, synapses: Any, resolved: Mapping[str, Any]) ->
         value = value.xreplace(values)
         symbol = sp.Symbol(variable, real=True)
         old = values.get(symbol, symbol)
-        value = {"+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}.get(operator, value)
+        value = assigned(operator, old, value)
         if variable == name:
             result = value
         else:

@@ -11,7 +11,7 @@ import sympy as sp
 
 from rnla_neuro.errors import BackendError
 from rnla_neuro.spec.derive_plasticity import _Projection
-from rnla_neuro.spec.equations import Equation, split_equations, split_statements
+from rnla_neuro.spec.equations import Equation, assigned, split_equations, split_statements
 from rnla_neuro.spec.expressions import parse, split_call, split_decision
 from rnla_neuro.spec.form import Update
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec, SynapseSpec
@@ -20,11 +20,6 @@ from rnla_neuro_backends.general.form import Group, Plasticity, Population, refu
 
 DECISION = "rnla_decision"
 _UNITS = {"second": "1", "s": "1", "ms": "0.001", "us": "0.000001"}
-
-
-def _assigned(operator: str, old: sp.Expr, value: sp.Expr) -> sp.Expr:
-    """Return what a variable is after a statement."""
-    return {"=": value, "+=": old + value, "-=": old - value, "*=": old * value, "/=": old / value}[operator]
 
 
 class _Neurons:
@@ -92,7 +87,7 @@ class _Neurons:
             if statement.name not in self.odes:
                 raise refuse(self.file, f"{self.where} reset", f"'{statement}' changes {statement.name!r}, not a state")
             value = self.parse(statement.text, "reset")
-            found.append((statement.name, _assigned(statement.op, symbol(statement.name), value)))
+            found.append((statement.name, assigned(statement.op, symbol(statement.name), value)))
         return tuple(found)
 
     def refractory(self) -> float:
@@ -220,7 +215,7 @@ class _Changes(_Projection):
                 continue
             if statement.name != self.weight:
                 raise self.scope.refuse(key, f"statement '{statement}' changes {statement.name!r}, not the weight")
-            whole = sp.expand(_assigned(statement.op, weight, value))
+            whole = sp.expand(assigned(statement.op, weight, value))
             factor = sp.diff(whole, weight)
             self.scope.only(key, factor, known, "a weight is multiplied by modulators and parameters")
             change = self.gains(key, sp.expand(whole - factor * weight), alive, known)
