@@ -10,6 +10,7 @@ import click
 
 from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
+from rnla_neuro.errors import ConfigError
 
 if TYPE_CHECKING:
     from rnla_neuro.experiment import RunRequest
@@ -116,6 +117,7 @@ def command(
 ) -> None:
     """Run."""
     overrides = values.assignments(settings)
+    _refuse_engine_of_baseline(options["learner"])
     home = Path.cwd()  # an environment may leave it
     if out is not None:
         values.new_folder(Path(out))
@@ -181,6 +183,18 @@ def _tell(results: Results, *, as_json: bool, quiet: bool, tensorboard: bool) ->
         click.echo(f"\npicture     {picture}\nrun folder  {folder}")
         if tensorboard:
             click.echo(f"scalars     tensorboard --logdir {logs}")
+
+
+def _refuse_engine_of_baseline(learner: str) -> None:
+    """Refuse options that a baseline would ignore."""
+    from rnla_neuro.learners import LEARNERS
+
+    given = click.get_current_context().get_parameter_source
+    for option in ("backend", "core", "road"):
+        if learner in LEARNERS and given(option) is click.core.ParameterSource.COMMANDLINE:
+            raise ConfigError(
+                f"--{option}: learner {learner!r} is no neural model and runs on no backend; leave it out"
+            )
 
 
 def _require_tensorboard() -> None:

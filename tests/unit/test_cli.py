@@ -114,6 +114,7 @@ WRONG = [
     (["run", "xor", "--model", "./mine.toml"], ["./mine.toml", "does not exist"]),
     (["run", "xor", "--learner", "reinforced"], ["unknown learner", "did you mean 'reinforce'?", "backprop"]),
     (["run", "xor", "--backend", "equilibrum"], ["unknown backend", "did you mean 'equilibrium'?"]),
+    (["run", "xor", "--learner", "reinforce", "--core", "numpy"], ["--core", "'reinforce'", "no backend"]),
     (["run", "xor", "--seeds", "0"], ["--seeds 0", "1 to 10,000", "901-905"]),
     (["run", "xor", "--seeds", "-3"], ["--seeds -3", "901-905"]),
     (["run", "xor", "--seeds", "1000000"], ["--seeds 1000000", "10,000"]),
