@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from rnla_neuro.tasks.catalogue import Task, available, get
 
-__all__ = ["ENVIRONMENTS", "Task", "available", "get", "register"]
+__all__ = ["ENVIRONMENTS", "GAMES", "Task", "available", "get", "register"]
 
 # Environment id -> stem of its classes: <stem>Env, and <stem>VectorEnv for many agents. They are in environments.py,
 # those of `VARYING` in tracking.py.
@@ -24,6 +24,9 @@ ENVIRONMENTS: Final = {
     "rnla/Table-v0": "Table",
     "rnla/Tracking-v0": "Tracking",
 }
+
+#: Games of many steps: environment id -> module and class, and the steps after which an episode is cut off.
+GAMES: Final = {"rnla/Pong-v0": ("rnla_neuro.tasks.pong:PongEnv", 300)}
 
 #: Those whose inputs and targets vary in time during a trial.
 VARYING: Final = frozenset({"rnla/Tracking-v0"})
@@ -42,6 +45,9 @@ def register() -> None:
                 entry_point=f"{module}:{stem}Env",
                 vector_entry_point=f"{module}:{stem}VectorEnv",
             )
+    for env_id, (entry_point, steps) in GAMES.items():
+        if env_id not in registry:
+            gymnasium_register(id=env_id, entry_point=entry_point, max_episode_steps=steps)
 
 
 def __getattr__(name: str) -> Any:

@@ -193,6 +193,15 @@ _TASKS: Final = (
         chance=0.5,
         chance_reward=0.5,
     ),
+    Task(
+        "pong",
+        "rnla/Pong-v0",
+        hidden=(32,),
+        iterations=20_000,
+        summary="say in which of 32 columns the ball is, and the paddle goes there; graded reward",
+        chance=1 / 32,
+        chance_reward=0.10273,
+    ),
 )
 
 

@@ -243,10 +243,13 @@ TRACKING = ("tracking", "tracking-product", "tracking-delay")
 
 def test_catalogue_names_defaults_and_chance():
     known = tasks.available()
-    assert list(known) == ["xor", "parity4", "bars", "patterns", "digits", "three-digits", *TRACKING]
+    assert list(known) == ["xor", "parity4", "bars", "patterns", "digits", "three-digits", *TRACKING, "pong"]
     assert known["digits"].hidden == (40,)
     assert known["three-digits"].model == "rate_nla_poster"
+    assert not known["pong"].is_dataset
     for task in known.values():
+        if not task.is_dataset:
+            continue
         _, labels = task.dataset("train")
         source = task.source()
         assert task.chance == pytest.approx(1 / source.n_classes)
