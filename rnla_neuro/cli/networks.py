@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rnla_neuro.bridge import EnvironmentBridge
 from rnla_neuro.channels import REWARD, parse_delays
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.inputs import parse_input, with_input
 from rnla_neuro.spec.loader import load_model, parse_model
-from rnla_neuro.tasks.catalogue import get
+from rnla_neuro.tasks.catalogue import Task, get
 
 
 def build(
@@ -32,9 +31,18 @@ def build(
         coded = with_input(load_model(model), asked.code)
         loaded = parse_model(coded.text, coded.path, dict(overrides))
     about = get(task)
-    duration = loaded.trial.duration
-    with EnvironmentBridge(
-        about, 1, [1], trial_duration=duration, decision_time=duration, population=asked.population
-    ) as bridge:
-        sizes = (bridge.n_in, *(about.hidden if hidden is None else hidden), bridge.n_actions)
+    n_in, n_actions = _sizes(about, asked.population, loaded.trial.duration)
+    sizes = (n_in, *(about.hidden if hidden is None else hidden), n_actions)
     return NetworkSpec(loaded, sizes, seeds, precision, delay=delay)
+
+
+def _sizes(task: Task, population: int | None, duration: float) -> tuple[int, int]:
+    """Return the number of inputs and of actions; an environment is opened only where it has to be."""
+    if task.sizes is not None:
+        return task.sizes[0] * (population or 1), task.sizes[1]
+    from rnla_neuro.bridge import EnvironmentBridge
+
+    with EnvironmentBridge(
+        task, 1, [1], trial_duration=duration, decision_time=duration, population=population
+    ) as bridge:
+        return bridge.n_in, bridge.n_actions

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rnla_neuro.tasks.sources import FloatArray, IntArray, PatternSource
 
 _TABLE_ENDINGS: Final = (".npz", ".csv")
+#: Inputs and actions of environments whose data take long to load.
+_SIZES: Final = {"rnla/Digits-v0": (64, 10), "rnla/ThreeDigits-v0": (100, 3)}
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,11 @@ class Task:
     def varying(self) -> bool:
         """Whether inputs and targets vary in time during a trial."""
         return self.env_id in VARYING
+
+    @property
+    def sizes(self) -> tuple[int, int] | None:
+        """Number of inputs and of actions, where that is known without opening the environment."""
+        return _SIZES.get(self.env_id)
 
     def dataset(self, split: str = "test") -> tuple[FloatArray, IntArray]:
         """Return the patterns of a split, shape (N, n_in), and the right actions, shape (N,).
