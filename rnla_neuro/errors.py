@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
 
 
 class RnlaError(Exception):
@@ -52,3 +53,18 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Word the message for an unknown name: the value, what is allowed, the nearest known name."""
     names = sorted(known)
     return f"unknown {what} {name!r}:{did_you_mean(name, names)} known: {', '.join(names) or 'none'}"
+
+
+def shown(value: object) -> str:
+    """Return a value as a message shows it: its `repr`, cut where it is long.
+
+    Example:
+        >>> shown([1, 2]), len(shown("x" * 10_000))
+        ('[1, 2]', 80)
+    """
+    short = Repr()
+    short.maxstring = short.maxother = 80
+    try:
+        return short.repr(value)
+    except ValueError:  # Python does not write out an integer of thousands of digits
+        return f"a huge {type(value).__name__}"

@@ -1,4 +1,4 @@
-"""`rnla list`: models, input codes, tasks and backends."""
+"""`rnla list`: models, input codes, tasks, backends and platforms."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rnla_neuro.cli import shared
 from rnla_neuro.cli.help import Command
 from rnla_neuro.errors import BackendError, ConfigError, unknown
 
-KINDS = ("models", "inputs", "tasks", "backends")
+KINDS = ("models", "inputs", "tasks", "backends", "hardware")
 EXAMPLES = (
     ("everything", "rnla list"),
     ("the models that come with the package", "rnla list models"),
     ("for scripts", "rnla list tasks --json"),
 )
-ARGUMENTS = (("[KIND]", "models, inputs, tasks or backends; without it, all of them"),)
+ARGUMENTS = (("[KIND]", "models, inputs, tasks, backends or hardware; without it, all of them"),)
 
 
 @click.command(
@@ -25,7 +25,7 @@ ARGUMENTS = (("[KIND]", "models, inputs, tasks or backends; without it, all of t
     cls=Command,
     examples=EXAMPLES,
     arguments=ARGUMENTS,
-    help="List models, codes of inputs, tasks or backends, each with a line about it.",
+    help="List models, codes of inputs, tasks, backends or platforms, each with a line about it.",
 )
 @click.argument("kind", required=False)
 @shared.as_json()
@@ -35,7 +35,7 @@ def command(kind: str | None, as_json: bool) -> None:
         raise ConfigError(unknown("kind of list", kind, KINDS))
     from rnla_neuro.cli import screen
 
-    makers = {"models": _models, "inputs": _inputs, "tasks": _tasks, "backends": _backends}
+    makers = {"models": _models, "inputs": _inputs, "tasks": _tasks, "backends": _backends, "hardware": _hardware}
     with screen.only_json_on_stdout(as_json):
         found = {one: makers[one]() for one in (KINDS if kind is None else (kind,))}
     if as_json:
@@ -53,7 +53,9 @@ def command(kind: str | None, as_json: bool) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(str(one) for one in value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    if value is None:
+        return "no limit"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _models() -> list[dict[str, Any]]:
@@ -115,6 +117,29 @@ def _backends() -> list[dict[str, Any]]:
                 "models": [*can.kinds],
                 "precisions": [*can.precisions],
                 "summary": backend.summary,
+            }
+        )
+    return rows
+
+
+def _hardware() -> list[dict[str, Any]]:
+    """Read the platform files; a reader sees what limits a network: neurons, fan-in, weights, time."""
+    from rnla_neuro.hardware.reading import available_hardware, load_hardware
+
+    rows = []
+    for name in available_hardware():
+        spec = load_hardware(name)
+        fan_in = spec.neurons.signed_fan_in or spec.neurons.fan_in
+        rows.append(
+            {
+                "name": name,
+                "kind": spec.kind,
+                "simulator": spec.simulator or "none",
+                "neurons": None if spec.neurons.circuits is None else int(spec.neurons.circuits.number),
+                "fan_in": None if fan_in is None else int(fan_in.number),
+                "weights": None if spec.integer_range is None else list(spec.integer_range),
+                "speed_up": spec.speed_up,
+                "summary": spec.summary,
             }
         )
     return rows

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from rnla_neuro.errors import ConfigError, unknown
+from rnla_neuro import toml_files
+from rnla_neuro.errors import ConfigError, shown, unknown
+from rnla_neuro.hardware.consistent import check
 from rnla_neuro.hardware.spec import KINDS, SECTIONS, SIMULATORS, Choice, Figure, HardwareSpec, Rule, rules_of
 from rnla_neuro.hardware.units import UNITS
 
 Table = dict[str, Any]
 
-#: A file larger than this is not a platform file.
-LARGEST: Final = 1_000_000
 _NOT_PLATFORMS: Final = ("energy",)
 _FIGURE_KEYS: Final = ("value", "low", "high", "unit", "source", "unverified", "note")
 _HEAD: Final = ("name", "title", "summary", "kind", "simulator")
 #: What a file must say beside [platform].
 _REQUIRED: Final = {
     "ideal": (("time", "speed_up"),),
-    "analog": (
+    "real": (
         ("neurons", "circuits"),
+        ("neurons", "model"),
         ("synapses", "sign"),
         ("weights", "bits"),
         ("weights", "maximum"),
@@ -52,13 +52,7 @@ def load_hardware(name_or_path: str | Path) -> HardwareSpec:
         ConfigError: No such platform, the file cannot be read, or something in it is missing, unknown or wrong.
     """
     path = _find(name_or_path)
-    try:
-        if path.stat().st_size > LARGEST:
-            raise ConfigError(f"platform file {str(path)!r} is larger than {LARGEST:,} bytes: it is not one")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"platform file {str(path)!r} cannot be read: {error}") from None
-    return parse_hardware(text, path)
+    return parse_hardware(toml_files.read_text(path, "platform", ConfigError), path)
 
 
 def parse_hardware(text: str, path: Path) -> HardwareSpec:
@@ -72,10 +66,7 @@ def parse_hardware(text: str, path: Path) -> HardwareSpec:
         ConfigError: Something in it is missing, unknown or wrong.
     """
     file = path.name
-    try:
-        root = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: not valid TOML: {error}") from None
+    root = toml_files.parse(text, file, ConfigError)
     for key in root:
         if key not in ("platform", *SECTIONS):
             raise ConfigError(unknown(f"section in {file}", key, ("platform", *SECTIONS)))
@@ -83,18 +74,17 @@ def parse_hardware(text: str, path: Path) -> HardwareSpec:
     made = {name: _section(root.get(name, {}), name, kind, file) for name, kind in SECTIONS.items()}
     spec = HardwareSpec(**head, path=path, text=text, **made)
     _complete(spec, file)
+    check(spec, file)
     return spec
 
 
 def _find(name_or_path: str | Path) -> Path:
     from rnla_neuro import resources
 
-    name = str(name_or_path)
-    if isinstance(name_or_path, Path) or "/" in name or name.endswith(".toml"):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise ConfigError(f"platform file {name!r} " + ("is a folder" if path.is_dir() else "does not exist"))
+    path = toml_files.find(name_or_path, "platform", ConfigError)
+    if path is not None:
         return path
+    name = str(name_or_path)
     if name not in available_hardware():
         message = unknown("platform", name, available_hardware())
         raise ConfigError(f"{message}; a platform file of your own is given by its path, for example ./{name}.toml")
@@ -103,7 +93,7 @@ def _find(name_or_path: str | Path) -> Path:
 
 def _table(table: Any, where: str) -> Table:
     if not isinstance(table, dict):
-        raise ConfigError(f"{where} is {table!r}, not a section with keys")
+        raise ConfigError(f"{where} is {shown(table)}, not a section with keys")
     return table
 
 
@@ -119,7 +109,7 @@ def _head(root: Table, file: str) -> dict[str, str]:
         if key not in table:
             raise ConfigError(f"{where}: {key!r} is missing; required: {', '.join(_HEAD)}")
         if not isinstance(table[key], str) or (not table[key].strip() and key != "simulator"):
-            raise ConfigError(f"{where} {key} = {table[key]!r} is not a text")
+            raise ConfigError(f"{where} {key} = {shown(table[key])} is not a text")
     if table["kind"] not in KINDS:
         raise ConfigError(unknown(f"kind in {where}", table["kind"], KINDS))
     if table["simulator"] not in ("", *SIMULATORS):
@@ -136,8 +126,10 @@ def _section(table: Any, name: str, kind: type[Any], file: str) -> Any:
             raise ConfigError(unknown(f"key in {where}", key, rules))
         rule = rules[key]
         if isinstance(rule, Choice):
-            if not isinstance(entry, str) or entry not in rule.allowed:
-                raise ConfigError(unknown(f"{key} in {where}", str(entry), rule.allowed))
+            if not isinstance(entry, str):
+                raise ConfigError(f"{where} {key} = {shown(entry)} is not a text")
+            if entry not in rule.allowed:
+                raise ConfigError(unknown(f"{key} in {where}", entry, rule.allowed))
             made[key] = entry
         else:
             made[key] = _figure(entry, rule, f"{file}: [{name}.{key}]")
@@ -146,7 +138,7 @@ def _section(table: Any, name: str, kind: type[Any], file: str) -> Any:
 
 def _figure(entry: Any, rule: Rule, where: str) -> Figure:
     if not isinstance(entry, dict):
-        raise ConfigError(f"{where} is {entry!r}: write a section with value, unit and source")
+        raise ConfigError(f"{where} is {shown(entry)}: write a section with value, unit and source")
     for key in entry:
         if key not in _FIGURE_KEYS:
             raise ConfigError(unknown(f"key in {where}", key, _FIGURE_KEYS))
@@ -155,22 +147,22 @@ def _figure(entry: Any, rule: Rule, where: str) -> Figure:
         if key not in entry:
             raise ConfigError(f"{where}: {key!r} is missing; required: {', '.join((*needed, 'unit', 'source'))}")
     units = UNITS[rule.unit]
-    if not isinstance(entry["unit"], str) or entry["unit"] not in units:
-        raise ConfigError(unknown(f"unit in {where}", str(entry["unit"]), units))
-    for key in ("source", "note"):
+    for key in ("unit", "source", "note"):
         if key in entry and (not isinstance(entry[key], str) or not entry[key].strip()):
-            raise ConfigError(f"{where} {key} = {entry[key]!r} is not a text")
+            raise ConfigError(f"{where} {key} = {shown(entry[key])} is not a text")
+    if entry["unit"] not in units:
+        raise ConfigError(unknown(f"unit in {where}", entry["unit"], units))
     if not isinstance(entry.get("unverified", False), bool):
-        raise ConfigError(f"{where} unverified = {entry['unverified']!r}: allowed are true and false")
+        raise ConfigError(f"{where} unverified = {shown(entry['unverified'])}: allowed are true and false")
     factor = units[entry["unit"]]
     value, low, high = (_number(entry, key, factor, rule, where) for key in ("value", "low", "high"))
     if (low is None) != (high is None):
         raise ConfigError(f"{where}: a range needs both low and high")
     if low is not None and high is not None:
         if low > high:
-            raise ConfigError(f"{where}: low = {entry['low']!r} is above high = {entry['high']!r}")
+            raise ConfigError(f"{where}: low = {shown(entry['low'])} is above high = {shown(entry['high'])}")
         if value is not None and not low <= value <= high:
-            raise ConfigError(f"{where}: value = {entry['value']!r} is not between low and high")
+            raise ConfigError(f"{where}: value = {shown(entry['value'])} is not between low and high")
     return Figure(value, low, high, rule.unit, entry["source"], entry.get("unverified", False), entry.get("note", ""))
 
 
@@ -179,25 +171,29 @@ def _number(entry: Table, key: str, factor: float, rule: Rule, where: str) -> fl
         return None
     number = entry[key]
     if isinstance(number, bool) or not isinstance(number, int | float):
-        raise ConfigError(f"{where} {key} = {number!r} is not a number")
+        raise ConfigError(f"{where} {key} = {shown(number)} is not a number")
     try:
         # dividing keeps 10 us at 1e-5: 10 * 1e-6 is another float
         scaled = float(number) / round(1 / factor) if factor < 1 else float(number) * factor
     except OverflowError:
         scaled = math.inf
     if not math.isfinite(scaled):
-        raise ConfigError(f"{where} {key} = {str(number)[:40]} is not a finite number")
+        raise ConfigError(f"{where} {key} = {shown(number)} is not a finite number")
     if rule.is_whole and scaled != int(scaled):
-        raise ConfigError(f"{where} {key} = {number!r} is not a whole number")
+        raise ConfigError(f"{where} {key} = {shown(number)} is not a whole number")
     if rule.least is not None and scaled < rule.least:
-        raise ConfigError(f"{where} {key} = {number!r}: it must be {rule.least:g} {rule.unit} or more")
+        raise ConfigError(f"{where} {key} = {shown(number)}: it must be {_said(rule.least, rule)} or more")
     if rule.most is not None and scaled > rule.most:
-        raise ConfigError(f"{where} {key} = {number!r}: it must be {rule.most:g} {rule.unit} or less")
+        raise ConfigError(f"{where} {key} = {shown(number)}: it must be {_said(rule.most, rule)} or less")
     return scaled
+
+
+def _said(number: float, rule: Rule) -> str:
+    return f"{number:g}" if rule.unit in ("1", "count") else f"{number:g} {rule.unit}"
 
 
 def _complete(spec: HardwareSpec, file: str) -> None:
     """Refuse a file that lacks what its kind of platform must say."""
-    for section, key in _REQUIRED["ideal" if spec.kind == "ideal" else "analog"]:
+    for section, key in _REQUIRED["ideal" if spec.kind == "ideal" else "real"]:
         if not getattr(getattr(spec, section), key):
             raise ConfigError(f"{file}: [{section}] {key} is missing; a platform of kind {spec.kind!r} needs it")

@@ -74,12 +74,19 @@ class Choice:
 
 @dataclass(frozen=True)
 class Neurons:
-    """[neurons.…]: how many there are."""
+    """[neurons.…]: what they are, and how many."""
 
     circuits: Annotated[Figure | None, Rule("count", "neuron circuits of a unit (a chip, or a core)", least=1)] = None
     units: Annotated[Figure | None, Rule("count", "units of the whole machine", least=1)] = None
     fan_in: Annotated[Figure | None, Rule("count", "synapses of a circuit", least=1)] = None
     signed_fan_in: Annotated[Figure | None, Rule("count", "signed weights of a circuit", least=1)] = None
+    model: Annotated[
+        str,
+        Choice(
+            "what a neuron can be: lif (leaky integrate-and-fire with synaptic currents), programmable or any",
+            ("lif", "programmable", "any"),
+        ),
+    ] = ""
     merge_max: Annotated[Figure | None, Rule("count", "circuits that may merge into one neuron; 1: none", least=1)] = (
         None
     )

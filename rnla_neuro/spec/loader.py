@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rnla_neuro.errors import ModelError, unknown
+from rnla_neuro import toml_files
+from rnla_neuro.errors import ModelError, shown, unknown
 from rnla_neuro.spec.checks import check_names
 from rnla_neuro.spec.model import (
     ExplorationSpec,
@@ -30,7 +30,7 @@ class _Section:
     def __init__(self, file: str, name: str, table: Any):
         self.file, self.name = file, name
         if not isinstance(table, dict):
-            raise ModelError(f"{file}: [{name}] is {table!r}, not a section with keys")
+            raise ModelError(f"{file}: [{name}] is {shown(table)}, not a section with keys")
         self.table: Table = table
 
     @property
@@ -53,7 +53,7 @@ class _Section:
     def text(self, key: str, default: str | None = None) -> str:
         value = self.table.get(key, default)
         if not isinstance(value, str) or (not value.strip() and default is None):
-            raise ModelError(f"{self.where} {key} = {value!r} is not a text")
+            raise ModelError(f"{self.where} {key} = {shown(value)} is not a text")
         return value
 
     def texts(self, key: str) -> dict[str, str]:
@@ -128,7 +128,7 @@ def _projection(section: _Section, populations: tuple[str, ...]) -> ProjectionSp
             raise ModelError(f"{what}: {unknown('population', section.text(key), populations)}")
     bias = section.table.get("bias", False)
     if not isinstance(bias, bool):
-        raise ModelError(f"{section.where} bias = {bias!r}: allowed are true and false")
+        raise ModelError(f"{section.where} bias = {shown(bias)}: allowed are true and false")
     if bias != ("initial_bias" in section.table):
         missing = "initial_bias is missing" if bias else "without bias = true there is no initial_bias"
         raise ModelError(f"{section.where}: {missing}")
@@ -198,10 +198,7 @@ def _roles(section: _Section, law: str) -> dict[str, str]:
 
 
 def _root(text: str, file: str) -> _Section:
-    try:
-        return _Section(file, "", tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        raise ModelError(f"{file}: not valid TOML: {error}") from None
+    return _Section(file, "", toml_files.parse(text, file, ModelError))
 
 
 def _head(section: _Section) -> dict[str, str]:
@@ -209,10 +206,7 @@ def _head(section: _Section) -> dict[str, str]:
     section.keys(("name", "kind", "summary"), ("source",))
     if section.text("kind") not in KINDS:
         raise ModelError(f"{section.where} kind: {unknown('kind of model', section.text('kind'), KINDS)}")
-    return {
-        key: section.text(key, "" if key == "source" else None)
-        for key in ("name", "kind", "summary", "source")
-    }
+    return {key: section.text(key, "" if key == "source" else None) for key in ("name", "kind", "summary", "source")}
 
 
 _SECTIONS = ("model", "parameters", "trial", "neuron", "synapse", "neuromodulator", "exploration", "roles")
@@ -273,19 +267,15 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
 def _find(name_or_path: str | Path) -> Path:
     from rnla_neuro import resources
 
+    found = toml_files.find(name_or_path, "model", ModelError)
+    if found is not None:
+        return found
     name = str(name_or_path)
-    if isinstance(name_or_path, Path) or "/" in name or name.endswith(".toml"):
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise ModelError(f"model file {name!r} does not exist")
-        return path
     folder = resources.models_dir()
     path = folder / f"{name}.toml"
     if not path.is_file():
         message = unknown("model", name, available_models())
-        raise ModelError(
-            f"{message}; a model file of your own is given by its path, for example ./{name}.toml"
-        )
+        raise ModelError(f"{message}; a model file of your own is given by its path, for example ./{name}.toml")
     return path
 
 
@@ -310,10 +300,6 @@ def load_model(name_or_path: str | Path, overrides: Mapping[str, str] | None = N
         ConfigError: An override has an unknown name or a wrong unit.
     """
     path = _find(name_or_path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelError(f"model file {str(path)!r} cannot be read: {error}") from None
-    model = parse_model(text, path, overrides)
+    model = parse_model(toml_files.read_text(path, "model", ModelError), path, overrides)
     check_units_cached(model)
     return model
