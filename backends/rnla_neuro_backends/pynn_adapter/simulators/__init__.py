@@ -1,0 +1,1 @@
+"""One module a simulator: everything in which it differs from plain PyNN, and `SIMULATOR`, its class."""
