@@ -10,7 +10,6 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
-from scipy.linalg import expm
 
 from rnla_neuro.errors import BackendError, ConfigError, ConvergenceError, ModelError
 from rnla_neuro.rewards import RewardDelay
@@ -106,6 +105,8 @@ class NetworkSpec:
             BackendError: The model asks for it, and its traces do not decay at constant rates.
             ConfigError: The trace holds nothing of the trial when its reward arrives.
         """
+        from scipy.linalg import expm  # takes a quarter of a second
+
         trial = self.model.trial
         try:
             traces = proven_filter(self.form.action)

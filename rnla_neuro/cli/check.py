@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from rnla_neuro.cli import shared, values
 from rnla_neuro.cli.help import Command, Option
+from rnla_neuro.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rnla_neuro.network import NetworkSpec
     from rnla_neuro.spec.form import EquilibriumForm, Traces, Update
 
@@ -20,8 +24,14 @@ EXAMPLES = (
         "with other parameters and late rewards",
         "rnla check rate_nla_late --set tau_elig=20ms --reward-delay gamma:2,0.5T",
     ),
+    (
+        "does it fit a chip, and where would it lie",
+        "rnla check spiking_lif_nla --input poisson --hardware brainscales2 --picture",
+    ),
+    ("does what a run has learned fit", "rnla check runs/lif --hardware ./mychip.toml"),
 )
-ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model file"),)
+ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model file; with --hardware also a run folder"),)
+PLATFORM = "Platform"
 
 
 @click.command(
@@ -31,12 +41,13 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
     arguments=ARGUMENTS,
     help="Check units, names, roles and completeness of a model file; prove that its equations have the form "
     "which the backend solves; and compute whether the network is well-posed with its initial weights.\n\n"
-    "Exit code 0: it can be run. 2: it is refused, and the message says which term and why.",
+    "With --hardware: does the network fit a platform, how large is every rounding, and where it does not fit, "
+    "which change is enough.\n\n"
+    "Exit code 0: it can be run, or fits. 1: it does not fit the platform. 2: it is refused, and the message says "
+    "which term and why.",
 )
 @click.argument("model")
-@click.option(
-    "--backend", cls=Option, metavar="NAME", default="equilibrium", help="a name of 'rnla list backends'"
-)
+@click.option("--backend", cls=Option, metavar="NAME", default="equilibrium", help="a name of 'rnla list backends'")
 @click.option(
     "--set", "settings", cls=Option, metavar="NAME=VALUE", multiple=True,
     help="change a parameter of the model, such as eta=0.05 or T=50ms (can be repeated)",
@@ -55,6 +66,18 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
     help="whose initial weights are looked at, as in 'rnla run'",
 )  # fmt: skip
 @shared.precision(help="float64 or float32, for memory and time")
+@click.option(
+    "--hardware", cls=Option, group=PLATFORM, metavar="NAME|FILE", default="",
+    help="a name of 'rnla list hardware', or the path of a platform file; no backend is looked at then",
+)  # fmt: skip
+@click.option(
+    "--run", "run", cls=Option, group=PLATFORM, metavar="FOLDER", default="",
+    help="a run folder whose weights are looked at in place of initial ones (MODEL may be one too)",
+)  # fmt: skip
+@click.option(
+    "--picture", cls=Option, group=PLATFORM, metavar="FILE", is_flag=False, flag_value="placement.png", default=None,
+    help="also draw where everything would lie; without a name: placement.png (and .svg)",
+)  # fmt: skip
 @shared.as_json()
 def command(
     model: str,
@@ -66,10 +89,20 @@ def command(
     seeds: tuple[int, ...],
     precision: str,
     input_code: str,
+    hardware: str,
+    run: str,
+    picture: str | None,
     as_json: bool,
 ) -> None:
     """Check."""
     overrides = values.assignments(settings)
+    if hardware:
+        options = {"task": task, "hidden": hidden, "seeds": seeds, "reward_delay": reward_delay, "input": input_code}
+        _platform(model, hardware, run, picture, overrides, options | {"precision": precision}, as_json=as_json)
+        return
+    for option, given in (("--run", run), ("--picture", picture)):
+        if given:
+            raise ConfigError(f"{option} {given}: it is for a platform; give one with --hardware")
     from rnla_neuro.cli import engines, networks, screen
 
     with screen.only_json_on_stdout(as_json):
@@ -118,6 +151,54 @@ def command(
     if run is not None:
         click.echo(f"{ok}  {backend} would run it {run.road}")
         screen.print_rows(engines.words(run, network, task))
+
+
+def _platform(
+    model: str,
+    hardware: str,
+    run: str,
+    picture: str | None,
+    overrides: Mapping[str, str],
+    options: dict[str, Any],
+    *,
+    as_json: bool,
+) -> None:
+    """Check against a platform; the exit code says whether the network fits."""
+    from rnla_neuro.cli import check_hardware, networks, screen
+
+    stem = None if picture is None else check_hardware.picture_stem(picture)
+    with screen.only_json_on_stdout(as_json):
+        from rnla_neuro.hardware.reading import load_hardware
+
+        platform = load_hardware(hardware)  # a wrong name is told before anything is computed
+        task, code = options["task"], options["input"]
+        if check_hardware.is_run(model):
+            _refuse_of_run(model)
+            network, weights, task, code = check_hardware.network_of_run(model)
+            whose = f"weights of {model}"
+        else:
+            network = networks.build(model, overrides, **options)
+            weights = check_hardware.trained(run, network) if run else network.initial_weights()
+            whose = f"weights of {run}" if run else f"initial weights of {_seeds(network)}"
+    fits = check_hardware.show(
+        network, platform, weights, task=task, code=code, whose=whose, picture=stem, as_json=as_json
+    )
+    if not fits:
+        click.get_current_context().exit(1)
+
+
+def _seeds(network: NetworkSpec) -> str:
+    count = len(network.seeds)
+    return f"seed {network.seeds[0]}" if count == 1 else f"{count} seeds"
+
+
+def _refuse_of_run(folder: str) -> None:
+    """Refuse options that a run folder says itself."""
+    context = click.get_current_context()
+    for name in ("task", "hidden", "seeds", "reward_delay", "input_code", "settings", "precision", "run"):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            option = {"settings": "--set", "input_code": "--input"}.get(name, "--" + name.replace("_", "-"))
+            raise ConfigError(f"{option}: MODEL is the run folder {folder}, which says that itself; leave it out")
 
 
 def _start(network: NetworkSpec) -> dict[str, Any]:
@@ -179,9 +260,7 @@ def _proven(form: EquilibriumForm) -> list[tuple[str, str]]:
             lines += [(f"  while {channel} lasts", text) for text in _update("dw/dt =", traces, flow)]
     for modulator in form.modulators:
         statements = "; ".join(f"{name} = {expr}" for name, expr in modulator.statements)
-        pulse = (
-            f"; {modulator.pulse.variable} decays with {_ms(modulator.pulse.tau)}" if modulator.pulse else ""
-        )
+        pulse = f"; {modulator.pulse.variable} decays with {_ms(modulator.pulse.tau)}" if modulator.pulse else ""
         lines.append((f"neuromodulator {modulator.channel}", statements + pulse))
     return lines
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 
 import sympy as sp
 
@@ -104,9 +106,24 @@ def read_cell(model: ModelSpec, name: str, spec: NeuronSpec) -> Cell:
     )
 
 
-def read_cells(model: ModelSpec) -> dict[str, Cell]:
-    """Read all neuron types but the input, by name of section."""
-    return {name: read_cell(model, name, spec) for name, spec in model.neurons.items() if name != "input"}
+def read_cells(model: ModelSpec) -> Mapping[str, Cell]:
+    """Read all neuron types, by name of section; the input is one of them."""
+    return _read(_Text(model.text, tuple(sorted(model.overrides.items())), model))
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A model, known by what determines it."""
+
+    text: str
+    overrides: tuple[tuple[str, str], ...]
+    model: ModelSpec = field(compare=False)
+
+
+@lru_cache(maxsize=16)
+def _read(text: _Text) -> Mapping[str, Cell]:
+    neurons = text.model.neurons.items()
+    return MappingProxyType({name: read_cell(text.model, name, spec) for name, spec in neurons})
 
 
 def _decays(section: Section) -> dict[str, float]:

@@ -29,7 +29,7 @@ def fit(network: NetworkSpec, hardware: HardwareSpec, weights: Sequence[FloatArr
         weights = network.initial_weights()
     populations = demands(network, hardware)
     placement = place(populations, hardware)
-    lines = _counts(populations, placement, hardware)
+    lines = count_lines(populations, placement, hardware)
     lines += circuit_lines(network, hardware, weights)
     more, roundings = value_lines(network, hardware, weights)
     signals, further = signal_lines(network, hardware)
@@ -44,10 +44,16 @@ def fit(network: NetworkSpec, hardware: HardwareSpec, weights: Sequence[FloatArr
     )
 
 
-def _counts(
+def count_lines(
     populations: tuple[PopulationDemand, ...], placement: Placement | None, hardware: HardwareSpec
 ) -> list[Line]:
-    """Return the lines of what is counted: circuits, merging, sources, synapses, rows, units."""
+    """Return the lines of what is counted: circuits, merging, sources, synapses, rows, units.
+
+    Args:
+        populations: From `demands`.
+        placement: From `place`.
+        hardware: The platform.
+    """
     neurons = hardware.neurons
     lines = [_circuits(populations, hardware)]
     largest = max(populations, key=lambda one: one.circuits)
@@ -114,17 +120,26 @@ def _fan_in(populations: tuple[PopulationDemand, ...], hardware: HardwareSpec) -
     """Return the line of the neuron with most sources."""
     neurons = hardware.neurons
     largest = max(populations, key=lambda one: one.fan_in)
-    each = neurons.signed_fan_in or neurons.fan_in
-    high = None
-    if each is not None and neurons.merge_max is not None:
-        high = each.number * neurons.merge_max.number
+    figure = neurons.signed_fan_in or neurons.fan_in
+    each = None if figure is None else figure.number
+    if each is not None and neurons.signed_fan_in is None and hardware.synapses.sign == "row":
+        each = each // 2  # synapses of both signs
+    high = None if each is None or neurons.merge_max is None else each * neurons.merge_max.number
     parts = " + ".join(f"{one.count} {one.name}" for one in largest.sources)
     note = f"{largest.name}: {parts}"
     if each is not None:
-        note += f"; {each.number:,.0f} a circuit"
+        note += f"; {each:,.0f} a circuit"
     verdict = _at_most(largest.fan_in, high)
     return Line(
-        "fan_in", "sources of a neuron", largest.fan_in, None, high, "1", verdict, note, marked(each, neurons.merge_max)
+        "fan_in",
+        "sources of a neuron",
+        largest.fan_in,
+        None,
+        high,
+        "1",
+        verdict,
+        note,
+        marked(figure, neurons.merge_max),
     )
 
 

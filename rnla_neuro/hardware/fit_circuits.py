@@ -27,7 +27,7 @@ def neuron_model(hardware: HardwareSpec) -> str:
 
 def circuit_lines(network: NetworkSpec, hardware: HardwareSpec, weights: Sequence[FloatArray]) -> list[Line]:
     """Return the lines of neurons, noise, exploration, competition, feedback and bias."""
-    cells = read_cells(network.model)
+    cells = {name: cell for name, cell in read_cells(network.model).items() if name != "input"}
     lines = [_neurons(network, cells, hardware)]
     if any(cell.chance for cell in cells.values()):
         note = "Poisson background spikes, one generator a neuron, stand for spikes by chance"

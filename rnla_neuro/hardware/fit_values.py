@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from rnla_neuro.hardware.cells import Cell, read_cell, read_cells
+from rnla_neuro.hardware.cells import Cell, read_cells
 from rnla_neuro.hardware.report import Line, Rounding, Verdict, marked, quantity
 from rnla_neuro.hardware.spec import Figure, HardwareSpec
 from rnla_neuro.network import FloatArray, NetworkSpec
@@ -24,8 +24,9 @@ def value_lines(
 ) -> tuple[list[Line], list[Rounding]]:
     """Return the lines and roundings of weights, time constants, thresholds, readout and mismatch."""
     cells = read_cells(network.model)
+    own = {name: cell for name, cell in cells.items() if name != "input"}
     lines, roundings = _weights(network, hardware, weights)
-    for found in (_times(network, cells, hardware), _threshold(cells, hardware), _readout(network, cells, hardware)):
+    for found in (_times(network, cells, hardware), _threshold(own, hardware), _readout(network, own, hardware)):
         lines += found[0]
         roundings += found[1]
     return lines, roundings + list(_mismatch(hardware))
@@ -77,10 +78,7 @@ def _times(network: NetworkSpec, cells: dict[str, Cell], hardware: HardwareSpec)
     """Return the time constants of membranes and synapses and the refractory time, in seconds of the model."""
     membrane, role = hardware.membrane, network.model.roles["voltage"]
     asked: dict[str, dict[float, list[str]]] = {"tau_m": {}, "tau_syn": {}, "tau_refrac": {}}
-    every = dict(cells)
-    if network.model.input.threshold is not None:
-        every["input"] = read_cell(network.model, "input", network.model.input)
-    for name, cell in every.items():
+    for name, cell in cells.items():
         if name != "input":
             tau = cell.tau if cell.is_lif else None if cell.spikes else cell.voltages.get(role)
             if tau is not None:
