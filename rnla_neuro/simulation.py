@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rnla_neuro.errors import BackendError, ConfigError
 from rnla_neuro.events import EventBatch
 
 FloatArray = npt.NDArray[np.float64]
@@ -67,6 +68,34 @@ class Simulation(ABC):
             The action of each agent, shape (A,).
         """
 
+    def settle(self, events: EventBatch) -> None:
+        """Apply events between two trials, before the next `decide`: `weights` are the updated ones afterwards.
+
+        No time passes that a later `decide` would not let pass: ``settle(ev); decide(x, none)`` gives what
+        ``decide(x, ev)`` gives. Weights may be replaced in between (`write_weights`).
+
+        Args:
+            events: Events from the last decision up to the start of the next trial that were not given before.
+
+        Raises:
+            BackendError: The simulation only takes events with a decision.
+            ConfigError: An event is later than the start of the next trial.
+        """
+        raise BackendError(
+            f"{type(self).__name__} takes events with a decision only: it cannot apply them between two trials"
+        )
+
+    def _check_settled(self, events: EventBatch) -> float:
+        """Return the start of the next trial, in seconds; refuse events that are later."""
+        start = self.next_decision - self.decision_time
+        last = float(events.time.max(initial=0.0))
+        if last > start + 1e-9 * max(start, self.trial_duration):
+            raise ConfigError(
+                f"an event at t = {last:.9g} s is later than the start of the next trial, t = {start:.9g} s: settle "
+                "takes events up to there; later ones go to decide"
+            )
+        return start
+
     @abstractmethod
     def finish(self, events: EventBatch) -> None:
         """Let time pass after the last trial until the last of `events` has been applied."""
@@ -95,6 +124,20 @@ class Simulation(ABC):
     def set_weights(self, weights: list[FloatArray]) -> None:
         """Replace the weights; shapes as `weights` returns them."""
 
+    def write_weights(self, weights: list[FloatArray]) -> None:
+        """Replace the weights alone, at any time between two trials: for who changes them after every trial.
+
+        Unlike `set_weights` it does not look at whether the network is well-posed with them. Traces, modulators and
+        the clock stay; voltages of a model of the proven form follow at once, as they follow every jump, others stay.
+
+        Args:
+            weights: Shapes as `weights` returns them.
+
+        Raises:
+            ConfigError: Shapes do not fit the network.
+        """
+        self.set_weights(weights)
+
     @abstractmethod
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return a copy of everything that changes: `restore` continues from it to the bit."""
@@ -108,6 +151,10 @@ class Simulation(ABC):
 
         None: the model does not spike.
         """
+        return None
+
+    def hardware(self) -> dict[str, Any] | None:
+        """Return what hardware, real or emulated, did to the run so far, as plain data; None: there is none."""
         return None
 
     def diagnostics(self) -> dict[str, FloatArray]:

@@ -27,7 +27,7 @@ from rnla_neuro_backends.common.readout import (
     check_shapes,
 )
 from rnla_neuro_backends.common.told import Told
-from rnla_neuro_backends.moving_equilibrium.columns import Columns, input_coefficients, plan
+from rnla_neuro_backends.moving_equilibrium.columns import Columns, input_coefficients, plan, rest_of_trial, waiting
 from rnla_neuro_backends.moving_equilibrium.compiler import find_compiler, no_compiler
 from rnla_neuro_backends.moving_equilibrium.core import (
     Call,
@@ -95,6 +95,7 @@ class EquilibriumSimulation(Simulation):
         self._plans: dict[tuple[bool, int, int, bool, float, bool], tuple[Columns, FloatArray]] = {}
         self.decisions = 0
         self._last_input: FloatArray = np.zeros((self.n_agents, 1, network.sizes[0]))  # its samples
+        self._waits: dict[float, Columns] = {}
         self._start = start
         self._clock, self._waited = 0.0, True  # until when the network has been advanced
         self._sweeps: FloatArray = np.zeros(self.n_agents)
@@ -219,6 +220,30 @@ class EquilibriumSimulation(Simulation):
             equilibrium[-1] = equilibrium[-1] + noise
         self._core.state.mismatch[...] = -np.concatenate(equilibrium, axis=1)
 
+    def settle(self, events: EventBatch) -> None:
+        """Apply events between two trials; see `Simulation.settle`.
+
+        What a decision in the middle of a trial leaves of its time passes first, as it would in the next `decide`.
+        """
+        start = self._check_settled(events)
+        if not len(events):
+            return
+        gap = start - self._clock
+        passed = gap < 1e-9 * self.network.model.trial.dt
+        if self._waited or passed:
+            self._idle(0.0 if passed else gap, events)
+        else:
+            self._pass_rest(events)
+        self._clock, self._waited = start, True
+
+    def _pass_rest(self, events: EventBatch) -> None:
+        """Let the time between a decision and the end of its trial pass, as `decide` does."""
+        model, samples, rest = self.network.model, self._last_input.shape[1], bool(self._core.state.mismatch.any())
+        columns, coefficients = rest_of_trial(model.trial, self.network.form, samples, full=rest)
+        basis, noise = self._readout.input_rate(self._last_input), self._exploration.columns(columns)
+        call = Call(columns, coefficients, basis, noise, self._clock, self.decisions, events)
+        self.delivered += self._core.advance(call).delivered
+
     def finish(self, events: EventBatch) -> None:
         """Let all agents idle, their gates shut, until the last event has been applied and has decayed."""
         last = float(events.time.max()) if len(events) else self._clock
@@ -229,12 +254,11 @@ class EquilibriumSimulation(Simulation):
         self.skip_past(self._clock)
 
     def _idle(self, duration: float, events: EventBatch) -> None:
-        wait = Columns(
-            np.array([duration]), np.array([-0.5 * duration]), np.zeros(1, np.int64), np.zeros(1, np.int64)
-        )
+        if duration not in self._waits:
+            self._waits = {duration: waiting(duration)}
         noise = np.zeros((self.n_agents, 1, self.sizes[-1]))
         basis = np.zeros((self.n_agents, 1, self.sizes[0]))
-        call = Call(wait, np.zeros((1, 1)), basis, noise, self._clock, self.decisions, events)
+        call = Call(self._waits[duration], np.zeros((1, 1)), basis, noise, self._clock, self.decisions, events)
         self.delivered += self._core.advance(call).delivered
         self._exploration.idle(duration)
         self._clock += duration
@@ -269,9 +293,18 @@ class EquilibriumSimulation(Simulation):
             ConfigError: Shapes do not fit the network.
             ConvergenceError: The nudging is too strong for these weights; the old ones are kept.
         """
+        check_shapes(self._core.state.weights, weights)
+        self._gain.accept(weights)
+        self.write_weights(weights)
+
+    def write_weights(self, weights: list[FloatArray]) -> None:
+        """Replace the weights alone; see `Simulation.write_weights`.
+
+        Raises:
+            ConfigError: Shapes do not fit the network.
+        """
         own = self._core.state.weights
         check_shapes(own, weights)
-        self._gain.accept(weights)
         for target, new in zip(own, weights, strict=True):
             target[...] = new
 

@@ -189,6 +189,11 @@ class GradientLearner(Simulation):
         """Return the error 1_a - reference, (A, n_out), overwriting `reference`."""
         return np.subtract(self._one_hot[action], reference, out=reference)
 
+    def settle(self, events: EventBatch) -> None:
+        """Learn from events between two trials; see `Simulation.settle`."""
+        self._check_settled(events)
+        self.receive(events)
+
     def finish(self, events: EventBatch) -> None:
         """Apply what is still under way after the last trial."""
         self.receive(events)

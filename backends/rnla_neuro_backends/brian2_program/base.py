@@ -22,6 +22,7 @@ class KernelEngine(Engine):
         outputs = (array for array in kernel.arrays if array.role == "output")
         self.outputs = {array.name: array.size for array in outputs if array.name != "seen"}  # of silent trials
         state = [array for array in kernel.arrays if array.role == "state" and array.name not in kernel.INTERNAL]
+        self._weights = {array.name: array.size for array in state if array.name == "w"}
         self._state, self._nothing = {array.name: array.size for array in state}, dict[str, int]()
         self._recorder: KernelEngine | None = None
 
@@ -59,6 +60,10 @@ class KernelEngine(Engine):
         """Return copies of the state by its canonical names."""
         self.run_block(self.kernel.pack_flush(), self._nothing)
         return self.kernel.from_arrays(self._move({}, self._state))
+
+    def read_weights(self) -> FloatArray:
+        """Return a copy of the weights; no trace has to be brought up to date for them."""
+        return self.kernel.weights_of(self._move({}, self._weights)["w"])
 
     def write(self, state: Arrays) -> None:
         """Replace the parts of the state that are given. Voltages do not move by it."""

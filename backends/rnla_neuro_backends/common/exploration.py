@@ -25,7 +25,10 @@ class Exploration(ABC):
 
     @abstractmethod
     def columns(self, columns: Columns) -> FloatArray:
-        """Return noise_bar for each column, shape (A, C, n_out)."""
+        """Return noise_bar for each column, shape (A, C, n_out).
+
+        Columns that all belong to the trial before take no value for the next one.
+        """
 
     @abstractmethod
     def steps(self, n_steps: int, switch: int | None, dt: float) -> tuple[FloatArray, IntArray]:
@@ -86,7 +89,7 @@ class HeldExploration(Exploration):
 
     def columns(self, columns: Columns) -> FloatArray:
         """Return noise_bar for each column, shape (A, C, n_out)."""
-        old, new = self._value, self._scale * self._draws.next()
+        old, new = self._value, self._value if columns.before.all() else self._scale * self._draws.next()
         self._value = new
         if self._tau is None:
             if len(columns) == 1:

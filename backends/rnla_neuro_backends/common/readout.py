@@ -124,8 +124,13 @@ def check_shapes(own: Weights, weights: Weights) -> None:
     Raises:
         ConfigError: Their number or shapes do not fit.
     """
-    if len(weights) != len(own):
-        raise ConfigError(f"weights of {len(weights)} projections, expected {len(own)}")
-    for k, (target, new) in enumerate(zip(own, weights, strict=True)):
-        if target.shape != np.shape(new):
-            raise ConfigError(f"weights {k} have shape {np.shape(new)}, expected {target.shape}")
+    check_arrays([w.shape for w in own], weights)
+
+
+def check_arrays(shapes: Sequence[tuple[int, ...]], weights: Weights) -> None:
+    """Compare weights with the shapes that they should have; see `check_shapes`."""
+    if len(weights) != len(shapes):
+        raise ConfigError(f"weights of {len(weights)} projections, expected {len(shapes)}")
+    for k, (shape, new) in enumerate(zip(shapes, weights, strict=True)):
+        if shape != np.shape(new):
+            raise ConfigError(f"weights {k} have shape {np.shape(new)}, expected {shape}")

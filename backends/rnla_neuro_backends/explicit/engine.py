@@ -142,6 +142,10 @@ class Engine(ABC):
     def read(self) -> dict[str, npt.NDArray[Any]]:
         """Return copies of the state by its canonical names."""
 
+    def read_weights(self) -> FloatArray:
+        """Return a copy of the weights alone, ``w`` of `read`."""
+        return np.asarray(self.read()["w"], dtype=np.float64)
+
     @abstractmethod
     def write(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Replace the parts of the state that are given. Voltages do not move by it."""

@@ -397,6 +397,10 @@ class Kernel:
             out["flags"] = np.ones(4 * agents, np.int32)
         return out
 
+    def weights_of(self, w: npt.NDArray[Any]) -> FloatArray:
+        """Return canonical weights from the kernel's array of them."""
+        return self.layout.strip("w", w)
+
     def from_arrays(self, arrays: Arrays) -> Arrays:
         """Return the canonical state (see `Engine`) from the kernel's arrays, after a flush."""
         agents = self.settings.n_agents

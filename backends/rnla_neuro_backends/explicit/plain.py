@@ -206,6 +206,15 @@ class PlainEngine(Engine):
             read.append(self._names.read() | {"own": join(self._own)})
         return {name: np.stack([one[name] for one in read]) for name in read[0]} | self._spikes.read()
 
+    def read_weights(self) -> FloatArray:
+        """See `Engine.read_weights`."""
+        weights = []
+        for agent in range(self.n_agents):
+            self._load(agent)
+            synaptic = self.net.synaptic(self.net.model.roles["weight"])
+            weights.append(np.concatenate([np.asarray(w, np.float64).ravel() for w in synaptic]))
+        return np.stack(weights)
+
     def write(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """See `Engine.write`."""
         state = self._spikes.write(state)

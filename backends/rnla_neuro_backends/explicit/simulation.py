@@ -11,7 +11,7 @@ from rnla_neuro.errors import BackendError, ConfigError
 from rnla_neuro.events import EventBatch
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.simulation import FloatArray, IntArray, Label, Simulation
-from rnla_neuro_backends.common.readout import check_shapes
+from rnla_neuro_backends.common.readout import check_arrays, check_shapes
 from rnla_neuro_backends.common.told import told_by
 from rnla_neuro_backends.explicit.block import Course, Planner, make_block, split
 from rnla_neuro_backends.explicit.engine import Block, BlockResult, Engine, Start
@@ -170,6 +170,20 @@ class ExplicitSimulation(Simulation):
         sweeps: IntArray = np.maximum.reduce([r.sweeps for r in results])
         return BlockResult(moving[-1].decision, sum(r.delivered for r in results), sweeps, recording)
 
+    def settle(self, events: EventBatch) -> None:
+        """Apply events between two trials; see `Simulation.settle`.
+
+        What a decision in the middle of a trial leaves of its time passes first, as it would in the next `decide`.
+        """
+        start = self._check_settled(events)
+        if not len(events):
+            return
+        n_steps, first = round((start - self._clock) / self._planner.dt), self._start
+        self._start = first if n_steps else "continue"  # a block without steps starts nothing
+        self._advance(self._planner.idle(n_steps), self._last_input, events)
+        self._start = "continue" if n_steps else first
+        self._clock, self._waited = start, True
+
     def finish(self, events: EventBatch) -> None:
         """Let all agents idle, their gates shut, until the last event has been applied and has decayed."""
         last = float(events.time.max()) if len(events) else self._clock
@@ -212,7 +226,8 @@ class ExplicitSimulation(Simulation):
         return np.concatenate([np.reshape(w, (self.n_agents, -1)) for w in weights], axis=1, dtype=np.float64)
 
     def _weights(self) -> list[FloatArray]:
-        return views(self._read()["w"], self._shapes)
+        known = self._known
+        return views(self.engine.read_weights() if known is None else known["w"], self._shapes)
 
     def predict(self, observation: FloatArray) -> IntArray:
         """Return greedy actions (A, B): the decision without exploration, in the limit of weak nudging."""
@@ -236,6 +251,19 @@ class ExplicitSimulation(Simulation):
         """
         check_shapes(self._weights(), weights)
         self._reading.accept(weights)
+        self._write({"w": self._flat(weights)})
+        if self.decisions:
+            self._start = "equilibrium"
+
+    def write_weights(self, weights: list[FloatArray]) -> None:
+        """Replace the weights alone; see `Simulation.write_weights`.
+
+        Voltages of the proven form land on the moving equilibrium of the new weights when the next trial starts.
+
+        Raises:
+            ConfigError: Shapes do not fit the network.
+        """
+        check_arrays([(self.n_agents, *shape) for shape in self._shapes], weights)
         self._write({"w": self._flat(weights)})
         if self.decisions:
             self._start = "equilibrium"

@@ -86,6 +86,24 @@ def plan(
     return Columns(duration, time, gate.astype(np.int64), solve.astype(np.int64))
 
 
+def waiting(duration: float) -> Columns:
+    """Return one column in which nothing is solved."""
+    nothing = np.zeros(1, np.int64)
+    return Columns(np.array([duration]), np.array([-0.5 * duration]), nothing, nothing)
+
+
+def rest_of_trial(
+    trial: TrialSpec, form: EquilibriumForm, samples: int, *, full: bool
+) -> tuple[Columns, npt.NDArray[np.float64]]:
+    """Return the columns from a decision to the end of its trial, and their weights of the trial's input samples."""
+    whole = plan(trial, form, first=False, sampled=samples > 1, full=full)
+    n = int(whole.before.sum())
+    columns = Columns(whole.duration[:n], whole.time[:n], whole.gate[:n], whole.solve[:n])
+    phases = 1.0 + columns.time / trial.duration
+    weights = np.array([interpolation(samples, phase) for phase in phases])
+    return columns, weights * columns.solve[:, None]
+
+
 def input_coefficients(
     columns: Columns, trial: TrialSpec, samples: int, before: int = 1
 ) -> npt.NDArray[np.float64]:

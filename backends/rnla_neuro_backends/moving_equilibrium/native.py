@@ -140,7 +140,7 @@ class NativeCore(Core):
         self._point("basis", self._basis)
         self._point("noise", self._noise)
         self._frame.n_columns, self._frame.n_basis = len(columns), call.basis.shape[1]
-        self._frame.decision_column = len(columns) - 1
+        self._frame.decision_column = len(columns) - 1 if columns.solve[-1] else -1
 
     def _use_events(self, events: EventBatch) -> None:
         n = len(events)
