@@ -123,7 +123,7 @@ def test_a_time_step_that_the_machine_does_not_have(simulator, monkeypatch):
 
 def test_a_missing_package_is_named_with_its_extra(simulator, monkeypatch):
     monkeypatch.setattr(spinnaker.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"rnla-neuro\[spinnaker\]"):
+    with pytest.raises(MissingExtraError, match=r"rnla_neuro\[spinnaker\]"):
         simulator.open(plan())
 
 

@@ -126,7 +126,7 @@ class SpinnakerSimulator(Simulator):
     def missing(self) -> str:
         """Look for sPyNNaker without importing it; see `Simulator.missing`."""
         if importlib.util.find_spec("spynnaker") is None:
-            return f"sPyNNaker is not installed: pip install 'rnla-neuro[{self.extra}]'"
+            return f"sPyNNaker is not installed: pip install 'rnla_neuro[{self.extra}]'"
         return ""
 
     def open(self, plan: Plan) -> None:
@@ -135,8 +135,8 @@ class SpinnakerSimulator(Simulator):
             raise MissingExtraError(f"backend 'pynn', simulator {self.name!r}: {missing}")
         if abs(plan.timestep / STEP_MS - 1) > 1e-9:
             raise BackendError(
-                f"backend 'pynn', simulator 'spinnaker': a time step of {plan.timestep:g} ms; it runs in real time with "
-                f'steps of {STEP_MS:g} ms: set dt = "1*ms" in [trial]'
+                f"backend 'pynn', simulator 'spinnaker': a time step of {plan.timestep:g} ms; it runs in real time, "
+                f'in steps of {STEP_MS:g} ms: set dt = "1*ms" in [trial]'
             )
         self.plan = plan
         self._weights = {
