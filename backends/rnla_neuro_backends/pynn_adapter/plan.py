@@ -43,10 +43,18 @@ class Cells:
 
 @dataclass(frozen=True)
 class Source:
-    """A population of spike sources, whose spikes the host gives before each run; numbered as `Cells` are."""
+    """A population of spike sources, whose spikes the host gives before each run; numbered as `Cells` are.
+
+    Attributes:
+        name: Unique.
+        size: Sources of one agent.
+        rate: Hz, of sources that are nothing but Poisson noise: a platform with generators of its own may draw them itself;
+            0: the spikes are an input.
+    """
 
     name: str
     size: int
+    rate: float = 0.0
 
 
 @dataclass(frozen=True)
