@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from rnla_neuro.hardware.cells import Cell, read_cells
+from rnla_neuro.hardware.fit_circuits import neuron_model
 from rnla_neuro.hardware.report import Line, Rounding, Verdict, marked, quantity
 from rnla_neuro.hardware.spec import Figure, HardwareSpec
 from rnla_neuro.network import FloatArray, NetworkSpec
@@ -100,7 +101,19 @@ def _times(network: NetworkSpec, cells: dict[str, Cell], hardware: HardwareSpec)
                 roundings += _decay(key, words[key], tau, where, hardware)
             else:
                 roundings += _whole_steps(words[key], tau, hardware)
-    return lines, roundings
+    return lines, roundings + _one_synapse(asked["tau_syn"], hardware)
+
+
+def _one_synapse(asked: dict[float, list[str]], hardware: HardwareSpec) -> list[Rounding]:
+    """Return the rounding of several synaptic time constants to one: such a cell has one for all that reach it."""
+    if len(asked) < 2 or neuron_model(hardware) != "lif":
+        return []
+    kept = max(asked, key=lambda tau: len(asked[tau]))
+    worst = max(asked, key=lambda tau: abs(tau - kept))
+    note = f"a neuron has one for all its inputs: {quantity(worst, 's')} ({', '.join(asked[worst])}) becomes "
+    change = abs(worst - kept)
+    what = "synaptic time constants"
+    return [Rounding("tau_syn_one", what, change, None, change / worst, "s", note + quantity(kept, "s"))]
 
 
 def _time(

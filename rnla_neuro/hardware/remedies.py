@@ -23,6 +23,7 @@ from rnla_neuro.spec.loader import parse_model
 _COUNTED = ("circuits", "merging", "fan_in", "synapses", "rows", "units", "readout")
 _TIMES = ("tau_m", "tau_syn", "tau_refrac")
 _CODES = ("poisson", "regular", "latency")
+_MOST_JOINED = 5  # changes that are joined
 
 Case = tuple[NetworkSpec, HardwareSpec]
 
@@ -71,50 +72,69 @@ def remedies(
         weights: As for `fit`.
         code: The input code that the network was built with, as ``--input`` takes it.
 
-    Where no change is enough alone, the last one joins, for each line, the first change that solves it.
+    Where no change is enough alone, one more remedy joins changes, each the one that solves most of what is left.
     """
     if report.fits:
         return ()
-    wrong = {line.key for line in (*report.exceeded, *report.off_chip)}
-    found: list[tuple[Remedy, _Change]] = []
-    for change in _changes(report, network, hardware, code):
-        remedy = _tried(change, (network, hardware), weights, wrong)
-        if remedy is not None and remedy.solves:
-            found.append((remedy, change))
-    if found and not any(remedy.enough for remedy, _ in found):
-        joined = _joined(found, wrong)
-        remedy = _tried(joined, (network, hardware), weights, wrong)
-        if remedy is not None:
-            found.append((remedy, joined))
-    return tuple(remedy for remedy, _ in sorted(found, key=lambda pair: not pair[0].enough))
+    case, wrong = (network, hardware), _keys(report)
+    tried = [_tried([change], case, weights, wrong) for change in _changes(report, network, hardware, code)]
+    found = [one for one in tried if one is not None and one.solves]
+    if found and not any(one.enough for one in found):
+        joined = _tried(_joined(report, case, weights, code), case, weights, wrong)
+        found += [] if joined is None else [joined]
+    return tuple(sorted(found, key=lambda one: not one.enough))
 
 
-def _tried(change: _Change, case: Case, weights: Sequence[FloatArray] | None, wrong: set[str]) -> Remedy | None:
-    """Fit with a change; None: it cannot be made."""
+def _keys(report: FitReport) -> set[str]:
+    """Return the keys of what does not fit the chip itself."""
+    return {line.key for line in (*report.exceeded, *report.off_chip)}
+
+
+def _fit(case: Case, before: Case, weights: Sequence[FloatArray] | None) -> FitReport:
+    """Fit a changed network; its weights are those given where it still has their shapes."""
+    same = [one.shape for one in case[0].projections] == [one.shape for one in before[0].projections]
+    return fit(*case, weights if same and case[0].seeds == before[0].seeds else None)
+
+
+def _tried(
+    changes: Sequence[_Change], case: Case, weights: Sequence[FloatArray] | None, wrong: set[str]
+) -> Remedy | None:
+    """Fit with changes; None: they cannot be made."""
+    changed = case
     try:
-        network, hardware = change.apply(case)
+        for change in changes:
+            changed = change.apply(changed)
     except RnlaError:
         return None
-    same = network.sizes == case[0].sizes and weights is not None
-    report = fit(network, hardware, weights if same else None)
-    leaves = tuple(line.key for line in (*report.exceeded, *report.off_chip))
-    return Remedy(change.change, change.why, report.fits, tuple(sorted(wrong - set(leaves))), leaves)
+    report = _fit(changed, case, weights)
+    text = " and ".join(change.change for change in changes)
+    why = changes[0].why if len(changes) == 1 else "together"
+    solves = tuple(sorted(wrong - _keys(report)))
+    return Remedy(text, why, report.fits, solves, tuple(sorted(_keys(report))))
 
 
-def _joined(found: list[tuple[Remedy, _Change]], wrong: set[str]) -> _Change:
-    """Join changes until each line is solved by one of them."""
-    left, chosen = set(wrong), []
-    for remedy, change in found:
-        if left & set(remedy.solves):
-            chosen.append(change)
-            left -= set(remedy.solves)
-
-    def apply(case: Case) -> Case:
-        for change in chosen:
-            case = change.apply(case)
-        return case
-
-    return _Change(" and ".join(one.change for one in chosen), "together", apply)
+def _joined(report: FitReport, case: Case, weights: Sequence[FloatArray] | None, code: str) -> list[_Change]:
+    """Take the change that solves most of what is left, then of what that leaves, and so on."""
+    chosen: list[_Change] = []
+    state = case
+    for _ in range(_MOST_JOINED):
+        best: tuple[int, _Change, Case, FitReport] | None = None
+        for change in _changes(report, *state, code):
+            try:
+                after = change.apply(state)
+            except RnlaError:
+                continue
+            then = _fit(after, case, weights)
+            solved = len(_keys(report) - _keys(then))
+            if solved and (best is None or solved > best[0]):
+                best = solved, change, after, then
+        if best is None:
+            break
+        _, change, state, report = best
+        chosen.append(change)
+        if report.fits:
+            break
+    return chosen
 
 
 def _changes(report: FitReport, network: NetworkSpec, hardware: HardwareSpec, code: str) -> Iterator[_Change]:
@@ -124,7 +144,7 @@ def _changes(report: FitReport, network: NetworkSpec, hardware: HardwareSpec, co
     if "input" in wrong:
         yield from _inputs(wrong["input"], network, hardware, code)
     if wrong.keys() & set(_COUNTED):
-        yield from _smaller(network, hardware)
+        yield from _smaller(network, hardware, code)
         yield from _more_units(report)
     times = [line for line in report.exceeded if line.key in _TIMES]
     if times:
@@ -189,11 +209,7 @@ def _inputs(line: Line, network: NetworkSpec, hardware: HardwareSpec, code: str)
     rate = input_rate(network.model)
     fit_in = floor(most / (rate.middle * hardware.speed_up))
     if 0 < fit_in < network.sizes[0]:
-        yield _Change(
-            f"{fit_in:,} inputs",
-            "fewer pixels, or a smaller population code",
-            lambda case: (_network(case[0], sizes=(fit_in, *case[0].sizes[1:])), case[1]),
-        )
+        yield _fewer_inputs(fit_in, network, code)
     part = most / (network.sizes[0] * rate.middle * hardware.speed_up)
     texts = [network.model.input.equations, network.model.input.threshold or ""]
     for name, parameter in network.model.parameters.items():
@@ -228,7 +244,7 @@ def _largest(most: int, fits: Callable[[int], bool]) -> int:
     return low
 
 
-def _smaller(network: NetworkSpec, hardware: HardwareSpec) -> Iterator[_Change]:
+def _smaller(network: NetworkSpec, hardware: HardwareSpec, code: str) -> Iterator[_Change]:
     """Take fewer hidden neurons, or fewer inputs: the largest number that fits."""
     n_in, hidden, n_out = network.sizes[0], network.sizes[1:-1], network.sizes[-1]
     top = max(hidden)
@@ -246,11 +262,22 @@ def _smaller(network: NetworkSpec, hardware: HardwareSpec) -> Iterator[_Change]:
         )
     fewer = _largest(n_in - 1, lambda k: _counts_fit(_network(network, sizes=(k, *network.sizes[1:])), hardware))
     if fewer:
-        yield _Change(
-            f"{fewer:,} inputs",
-            "fewer pixels, or a smaller population code",
-            lambda case: (_network(case[0], sizes=(fewer, *case[0].sizes[1:])), case[1]),
-        )
+        yield _fewer_inputs(fewer, network, code)
+
+
+def _fewer_inputs(most: int, network: NetworkSpec, code: str) -> _Change:
+    """Take a smaller population code, where there is one, or fewer inputs."""
+    parts = [part.strip() for part in code.split(",") if part.strip()]
+    n, why, text = most, "fewer of them, such as a smaller picture", ""
+    for k, part in enumerate(parts):
+        name, _, count = part.partition(":")
+        if name == "population" and most >= 2 * (network.sizes[0] // int(count)):
+            each = most // (network.sizes[0] // int(count))
+            n, why = each * (network.sizes[0] // int(count)), "a smaller population code"
+            text = "--input " + ",".join([*parts[:k], f"population:{each}", *parts[k + 1 :]])
+    return _Change(
+        text or f"{n:,} inputs", why, lambda case: (_network(case[0], sizes=(n, *case[0].sizes[1:])), case[1])
+    )
 
 
 def _more_units(report: FitReport) -> Iterator[_Change]:
