@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
+from rnla_neuro import resources
 from rnla_neuro.channels import REWARD, parse_delays
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.inputs import parse_input, with_input
-from rnla_neuro.spec.loader import load_model, parse_model
+from rnla_neuro.spec.loader import available_models, load_model, parse_model
 from rnla_neuro.tasks.catalogue import Task, get
 
 
@@ -21,14 +23,22 @@ def build(
     reward_delay: str = "none",
     precision: str = "float64",
     input: str = "",
+    units: bool = True,
 ) -> NetworkSpec:
-    """Return the network of a model for a task."""
+    """Return the network of a model for a task.
+
+    Without `units` the units of a packaged model are not checked: our tests have done that, and Brian2 takes seconds to
+    load. A file of the user's is checked either way.
+    """
     delay = parse_delays(reward_delay)[REWARD]
     asked = parse_input(input)
+    trusted = not units and model in available_models()
+    path = resources.models_dir() / f"{model}.toml"
+    load = partial(parse_model, path.read_text(encoding="utf-8"), path) if trusted else partial(load_model, model)
     if asked.code is None:
-        loaded = load_model(model, dict(overrides))
+        loaded = load(dict(overrides))
     else:
-        coded = with_input(load_model(model), asked.code)
+        coded = with_input(load(), asked.code, units=not trusted)
         loaded = parse_model(coded.text, coded.path, dict(overrides))
     about = get(task)
     n_in, n_actions = _sizes(about, asked.population, loaded.trial.duration)

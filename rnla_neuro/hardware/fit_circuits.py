@@ -22,7 +22,7 @@ _NEURONS: Final = {"analog": "lif", "digital": "lif", "ideal": "any"}
 
 def neuron_model(hardware: HardwareSpec) -> str:
     """Return which neurons a platform has: ``lif``, ``programmable`` or ``any``."""
-    return getattr(hardware.neurons, "model", "") or _NEURONS[hardware.kind]
+    return hardware.neurons.model or _NEURONS[hardware.kind]
 
 
 def circuit_lines(network: NetworkSpec, hardware: HardwareSpec, weights: Sequence[FloatArray]) -> list[Line]:
