@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rnla_neuro.codec import Codec
 from rnla_neuro.errors import ConfigError, RunFolderError
 from rnla_neuro.evaluation import accuracy, at_decision, episode_returns
+from rnla_neuro.hardware.emulation.request import hardware_text
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.session import RunRequest, Session
 from rnla_neuro.simulation import FloatArray, IntArray
@@ -54,6 +55,10 @@ class Agent:
         road: How a Brian2 backend integrates: ``fused``, ``plain`` or ``auto``.
         input: How input values become what input neurons send: ``analog``, ``poisson``, ``regular`` or ``latency``,
             ``population:8``, or ``population:8,poisson``; empty: as the model says.
+        hardware: Name or path of a platform file whose chip is emulated.
+        chip_seed: Which chip; or several, one an agent.
+        calibrated: Whether the chip has been calibrated.
+        chip_off: Effects of the platform to leave out, such as ``("readout",)``.
         codec: How observations become inputs; None: by the observation space.
         **overrides: Parameters of the model, such as ``eta=0.05`` or ``T="50*ms"``.
 
@@ -81,6 +86,10 @@ class Agent:
         core: str = "auto",
         road: str = "auto",
         input: str = "",
+        hardware: str | Path = "",
+        chip_seed: int | Sequence[int] = (),
+        calibrated: bool = True,
+        chip_off: Sequence[str] = (),
         codec: Codec | None = None,
         **overrides: Any,
     ) -> None:
@@ -98,6 +107,10 @@ class Agent:
             core=core,
             road=road,
             input=input,
+            hardware=str(hardware),
+            chip_seed=_whole((chip_seed,) if isinstance(chip_seed, int) else chip_seed, "chip seed"),
+            calibrated=calibrated,
+            chip_off=tuple(chip_off),
             overrides={name: str(value) for name, value in overrides.items()},
         )
         self._env = None if named else env
@@ -231,6 +244,7 @@ class Agent:
         simulation = self._session.simulation
         task = self.request.task
         about = asdict(replace(self.request, task=task if isinstance(task, str) else task.name))
+        about["hardware_text"] = hardware_text(self.request)
         about |= {"format": FORMAT, "iterations": self.iterations, "sizes": self._session.network.sizes}
         arrays = simulation.named_weights()
         try:
@@ -373,6 +387,6 @@ def _read(path: Path) -> tuple[dict[str, Any], str, dict[str, FloatArray], dict[
         raise RunFolderError(f"{path} is not a saved agent, or damaged: {error}") from error
     if about.pop("format", 0) != FORMAT:
         raise RunFolderError(f"{path} was saved by a newer version of rnla_neuro: update it")
-    for name in ("seeds", "hidden"):
-        about[name] = None if about[name] is None else tuple(about[name])
+    for name in ("seeds", "hidden", "chip_seed", "chip_off"):
+        about[name] = None if about.get(name, ()) is None else tuple(about.get(name, ()))
     return about, text, tables[0], tables[1]

@@ -19,6 +19,7 @@ from rnla_neuro.analysis.statistics import summary
 from rnla_neuro.bridge import StepOutcome
 from rnla_neuro.errors import TaskError
 from rnla_neuro.evaluation import decisions, episode_returns, tracking_error
+from rnla_neuro.hardware.emulation.request import hardware_text
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.results import WINDOW, Results, RunFolder
 from rnla_neuro.run_config import RunConfig
@@ -233,7 +234,12 @@ def run_config(session: Prepared, iterations: int) -> RunConfig:
         overrides=dict(request.overrides),
         task_options={k: v for k, v in task.kwargs.items() if k != "path"},
         data_sha256=hashlib.sha256(path.read_bytes()).hexdigest() if path else "",
+        hardware=request.hardware,
+        chip_seed=(request.chip_seed or (1,)) if request.hardware else (),
+        calibrated=request.calibrated,
+        chip_off=request.chip_off,
         model_text=model.text,
+        hardware_text=hardware_text(request),
     )
 
 
@@ -302,6 +308,9 @@ def summarise(session: Session, results: Results, episodes: int) -> dict[str, An
     baseline = session.request.is_baseline
     operations = synaptic_operations(session.network, simulation.weights(), spikes, baseline=baseline)
     report["synaptic_operations_per_decision"] = summary(operations)
+    on_chip = simulation.hardware()
+    if on_chip is not None:
+        report["hardware"] = on_chip
     report["delivery"] = {
         "decisions": simulation.decisions * simulation.n_agents,
         "events_sent": session.events_sent,

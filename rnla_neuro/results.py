@@ -80,6 +80,8 @@ class RunFolder:
         run._write_status("running")
         if config.model_text:
             run.write_text("model.toml", config.model_text)
+        if config.hardware_text:
+            run.write_text("hardware.toml", config.hardware_text)
         run.write_text("config.toml", config_text(config))
         return run
 

@@ -46,7 +46,12 @@ class RunConfig:
         overrides: Parameters of the model that were set by hand.
         task_options: Further options of the task.
         data_sha256: Hash of the user's table, empty for our tasks.
+        hardware: Name or path of the platform whose chip was emulated.
+        chip_seed: Which chip all agents were on, or one an agent.
+        calibrated: Whether the chips had been calibrated.
+        chip_off: Effects of the platform that were left out.
         model_text: The whole model file; it stands in ``model.toml``.
+        hardware_text: The whole platform file; it stands in ``hardware.toml``.
     """
 
     task: str
@@ -65,7 +70,12 @@ class RunConfig:
     overrides: Mapping[str, str] = field(default_factory=dict)
     task_options: Mapping[str, Any] = field(default_factory=dict)
     data_sha256: str = ""
+    hardware: str = ""
+    chip_seed: tuple[int, ...] = ()
+    calibrated: bool = True
+    chip_off: tuple[str, ...] = ()
     model_text: str = field(default="", repr=False)
+    hardware_text: str = field(default="", repr=False)
 
     def sha256(self, versions: Mapping[str, str]) -> str:
         """Return the hash over all settings, the model's text and the versions of the packages.
@@ -107,7 +117,10 @@ def config_text(config: RunConfig) -> str:
 
     versions = versions_in_use()
     settings = plain(asdict(config))
-    del settings["model_text"]
+    del settings["model_text"], settings["hardware_text"]
+    if not config.hardware:  # a run on no chip says nothing of chips
+        for name in ("hardware", "chip_seed", "calibrated", "chip_off"):
+            del settings[name]
     about = {
         "run": {
             "format": FORMAT,
@@ -141,12 +154,14 @@ def read_config(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
             f"{folder} has the run format {version}, and this version of rnla_neuro reads up to {FORMAT}: "
             "update rnla_neuro"
         )
-    model = folder / "model.toml"
-    settings["model_text"] = model.read_bytes().decode() if model.exists() else ""  # line ends as they are
+    for name in ("model", "hardware"):
+        text = folder / f"{name}.toml"
+        settings[f"{name}_text"] = text.read_bytes().decode() if text.exists() else ""  # line ends as they are
     try:
         known = {one.name for one in fields(RunConfig)}
         config = RunConfig(**{name: value for name, value in settings.items() if name in known})
-        config = replace(config, seeds=tuple(config.seeds), hidden=tuple(config.hidden))
+        lists = {name: tuple(getattr(config, name)) for name in ("seeds", "hidden", "chip_seed", "chip_off")}
+        config = replace(config, **lists)
     except TypeError as error:
         raise RunFolderError(f"{path}: the settings are incomplete: {error}") from error
     return config, about

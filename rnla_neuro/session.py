@@ -14,6 +14,7 @@ from rnla_neuro.channels import REWARD, parse_delays
 from rnla_neuro.codec import Codec
 from rnla_neuro.errors import BackendError, ConfigError, unknown
 from rnla_neuro.events import EventBatch
+from rnla_neuro.hardware.emulation.request import check_chip, simulate
 from rnla_neuro.learners import LEARNERS as BASELINES
 from rnla_neuro.learners import make_learner
 from rnla_neuro.network import NetworkSpec
@@ -64,6 +65,11 @@ class RunRequest:
             form), ``plain`` (Brian2's own `Synapses`), ``auto``: fused where it can.
         input: How input values become what input neurons send, `parse_input`: ``poisson``, ``population:8``,
             ``population:8,regular``; empty: as the model says.
+        hardware: Name or path of a platform file whose chip is emulated; empty: none.
+        chip_seed: Which chip all agents are on, or one an agent; empty: chip 1.
+        calibrated: Whether the chips have been calibrated.
+        chip_off: Effects of the platform that are left out, names of `EFFECTS`.
+        hardware_text: Text of the platform file, where it is not to be read again.
         evaluation_episodes: Greedy episodes an agent at the end, for tasks without a test set.
         checkpoints: Trials after which a run keeps the weights (for `rnla align`); None: 0, 1, 3, 10, 30 and
             100 % of the run.
@@ -83,6 +89,11 @@ class RunRequest:
     core: str = "auto"
     road: str = "auto"
     input: str = ""
+    hardware: str = ""
+    chip_seed: tuple[int, ...] = ()
+    calibrated: bool = True
+    chip_off: tuple[str, ...] = ()
+    hardware_text: str = field(default="", repr=False)
     evaluation_episodes: int = 100
     checkpoints: tuple[int, ...] | None = None
 
@@ -102,6 +113,7 @@ class RunRequest:
         parse_input(self.input)
         if self.road not in ROADS:
             raise ConfigError(unknown("road", self.road, ROADS))
+        check_chip(self)
         delays = parse_delays(self.reward_delay)
         if self.learner == SUPERVISED and delays[REWARD].kind != "none":
             raise ConfigError(
@@ -338,6 +350,18 @@ def engine_options(request: RunRequest, backend: Backend) -> dict[str, Any]:
 
 
 def _simulate(request: RunRequest, network: NetworkSpec, channels: tuple[str, ...]) -> Simulation:
+    if not request.hardware:
+        return _plain(request, network, channels)
+    return simulate(
+        request,
+        network,
+        None if request.is_baseline else get_backend(request.backend),
+        lambda backend: engine_options(request, backend),
+        lambda changed: _plain(request, changed, channels),
+    )
+
+
+def _plain(request: RunRequest, network: NetworkSpec, channels: tuple[str, ...]) -> Simulation:
     if not request.is_baseline:
         backend = get_backend(request.backend)
         if request.input and network.model.kind not in backend.capabilities.kinds:

@@ -30,7 +30,7 @@ EXAMPLES = (
     ("for scripts: one JSON object on standard output", "rnla run xor --json"),
 )
 ARGUMENTS = (shared.TASK,)
-WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
+WHAT, LEARNING, CHIP, OUTPUT = "Network and learning rule", "Learning", "Emulated chip", "Output"
 
 
 @click.command(
@@ -92,6 +92,23 @@ WHAT, LEARNING, OUTPUT = "Network and learning rule", "Learning", "Output"
     "--road", cls=Option, group="Engine", metavar="NAME", default="auto",
     help="with Brian2 backends: fused (one kernel a step), plain (Brian2's own Synapses), or auto: fused "
     "where the model allows it",
+)  # fmt: skip
+@click.option(
+    "--hardware", cls=Option, group=CHIP, metavar="NAME|FILE", default="",
+    help="emulate a chip of this platform: a name of 'rnla list hardware', or the path of a platform file",
+)  # fmt: skip
+@click.option(
+    "--chip-seed", cls=Option, group=CHIP, default=(), type=values.Text("SEEDS", values.chips),
+    help="which chip: one for all seeds (3), or one each (1-5); by default 1",
+)  # fmt: skip
+@click.option(
+    "--uncalibrated", "calibrated", cls=Option, group=CHIP, is_flag=True, flag_value=False, default=True,
+    help="the chip as it was made",
+)  # fmt: skip
+@click.option(
+    "--chip-off", cls=Option, group=CHIP, default=(), type=values.Text("NAME,NAME", values.names),
+    help="leave effects out: quantisation, mismatch (or tau_m, tau_syn, threshold, reset, leak, weight alone), trial, "
+    "readout, inputs, between_runs",
 )  # fmt: skip
 @click.option(
     "--out", cls=Option, group=OUTPUT, metavar="FOLDER",

@@ -13,6 +13,7 @@ from rnla_neuro.errors import ConfigError, RunFolderError
 
 MOST_SEEDS = 10_000
 _SEEDS_FORMS = "allowed: a count (10: seeds 1 to 10), a range (901-905), or a list (3,7,20-25)"
+_CHIPS_FORMS = "allowed: a chip (3), a range (1-5), or a list (3,7,20-25)"
 
 
 class Text(click.ParamType):  # type: ignore[type-arg]  # generic only in late versions of click
@@ -44,21 +45,44 @@ def seeds(text: str) -> tuple[int, ...]:
         if not 1 <= count <= MOST_SEEDS:
             raise ConfigError(f"--seeds {text}: a count is 1 to {MOST_SEEDS:,}; {_SEEDS_FORMS}")
         return tuple(range(1, count + 1))
+    return _listed("--seeds", text, _SEEDS_FORMS)
+
+
+def chips(text: str) -> tuple[int, ...]:
+    """Read which chips: one, a range, or a list.
+
+    Raises:
+        ConfigError: It is none of them, a chip comes twice, or there are too many.
+
+    >>> chips("3"), chips("1-3"), chips("3,7")
+    ((3,), (1, 2, 3), (3, 7))
+    """
+    return _listed("--chip-seed", text, _CHIPS_FORMS)
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Read names, separated by commas; which ones there are is looked at later."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _listed(option: str, text: str, forms: str) -> tuple[int, ...]:
+    """Read a list of whole numbers and ranges."""
+    what = option.removeprefix("--").replace("-", " ").removesuffix("s")
     found: list[int] = []
     for part in text.rstrip(",").split(","):
         match = re.fullmatch(r"\s*(\d{1,18})\s*(?:-\s*(\d{1,18})\s*)?", part)
         if match is None:
-            raise ConfigError(f"--seeds {text}: {part!r} is not a seed or a range; {_SEEDS_FORMS}")
+            raise ConfigError(f"{option} {text}: {part!r} is not a {what} or a range; {forms}")
         first = int(match[1])
         last = first if match[2] is None else int(match[2])
         if last < first:
-            raise ConfigError(f"--seeds {text}: the range {part.strip()!r} runs backwards; {_SEEDS_FORMS}")
+            raise ConfigError(f"{option} {text}: the range {part.strip()!r} runs backwards; {forms}")
         if last - first >= MOST_SEEDS:
-            raise ConfigError(f"--seeds {text}: more than {MOST_SEEDS:,} seeds at once; {_SEEDS_FORMS}")
+            raise ConfigError(f"{option} {text}: more than {MOST_SEEDS:,} {what}s at once; {forms}")
         found.extend(range(first, last + 1))
-    twice = sorted({seed for seed in found if found.count(seed) > 1})
+    twice = sorted({one for one in found if found.count(one) > 1})
     if twice:
-        raise ConfigError(f"--seeds {text}: seed {twice[0]} comes twice; {_SEEDS_FORMS}")
+        raise ConfigError(f"{option} {text}: {what} {twice[0]} comes twice; {forms}")
     return tuple(found)
 
 

@@ -47,6 +47,7 @@ FUNCTIONS: dict[str, tuple[int, Callable[..., sp.Expr]]] = {
     "sqrt": (1, sp.sqrt),
     "abs": (1, sp.Abs),
     "sign": (1, sp.sign),
+    "floor": (1, sp.floor),
     "clip": (3, _clip),
     "int": (1, _as_number),
 }

@@ -19,14 +19,14 @@ NUMPY: dict[str, Any] = {
     "tanh": np.tanh, "sinh": np.sinh, "cosh": np.cosh, "sin": np.sin, "cos": np.cos, "tan": np.tan,
     "arctan": np.arctan, "arcsin": np.arcsin, "arccos": np.arccos, "exp": np.exp, "expm1": np.expm1,
     "log": np.log, "log1p": np.log1p, "log10": np.log10, "sqrt": np.sqrt, "abs": np.abs, "sign": np.sign,
-    "clip": np.clip, "int": np.int_, "inf": np.inf, "pi": np.pi,
+    "floor": np.floor, "clip": np.clip, "int": np.int_, "inf": np.inf, "pi": np.pi,
 }  # fmt: skip
 
 #: Expression -> the same for arrays in numpy, where that is written differently.
 CASES = dict.fromkeys([
     "tanh(u)", "sinh(u) - cosh(u)", "sin(u)*cos(u) + tan(u)", "arctan(u)", "arcsin(u/9)", "arccos(u/9)",
     "exp(-abs(u))", "expm1(u)", "log(abs(u) + 1)", "log1p(u**2)", "log10(u**2 + 1)", "sqrt(u**2 + 1)",
-    "sign(u)*u", "clip(u, -1, 1)", "clip(u, 0, inf)", "clip(u, -inf, 2)", "int(u > 0)*u", "2*pi*u", "-u**2",
+    "sign(u)*u", "floor(3*u)", "clip(u, -1, 1)", "clip(u, 0, inf)", "clip(u, -inf, 2)", "int(u > 0)*u", "2*pi*u", "-u**2",
     "+u", "u/3 - 2/(u + 10)", "1e-3*u + 0.1",
 ]) | {
     "int(u <= 0.5 and u > -1)": "(u <= 0.5) & (u > -1)",
