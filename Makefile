@@ -28,7 +28,7 @@ test: $(STAMP)  ## run the tests
 	$(BIN)/python -m pytest --backend-report=$(REPORT) $(PYTEST_FLAGS)
 
 test-all: $(STAMP)  ## run the tests, the slow ones too
-	$(BIN)/python -m pytest -m "" --backend-report=$(REPORT) $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m "not hardware" --backend-report=$(REPORT) $(PYTEST_FLAGS)
 
 lint: $(STAMP)  ## check the style
 	$(BIN)/ruff check .

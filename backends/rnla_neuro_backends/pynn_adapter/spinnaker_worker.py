@@ -11,14 +11,13 @@ from __future__ import annotations
 import os
 import pickle
 import struct
-import sys
 import traceback
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 
 
-def receive(stream: BinaryIO) -> dict[str, Any] | None:
+def receive(stream: IO[bytes]) -> dict[str, Any] | None:
     """Read one message; None at the end of the stream."""
     head = stream.read(8)
     if len(head) < 8:
@@ -27,7 +26,7 @@ def receive(stream: BinaryIO) -> dict[str, Any] | None:
     return message
 
 
-def send(stream: BinaryIO, message: dict[str, Any]) -> None:
+def send(stream: IO[bytes], message: dict[str, Any]) -> None:
     """Write one message."""
     body = pickle.dumps(message)
     stream.write(struct.pack("<q", len(body)) + body)
@@ -122,4 +121,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

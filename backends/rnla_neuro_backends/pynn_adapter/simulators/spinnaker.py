@@ -172,7 +172,7 @@ class SpinnakerSimulator(Simulator):
     def map(self) -> Mapping:
         """Place and route the network with the weights as they are, and read the weights back."""
         reply = self.process.ask(self._request(Trial(), weights=True, read=False))
-        names = {one.name for one in (*self.plan.cells, *self.plan.sources)}
+        names = {cells.name for cells in self.plan.cells} | {source.name for source in self.plan.sources}
         parts = tuple(
             Part(label, (x, y), core, atoms) for label, x, y, core, atoms in reply["parts"] if label in names and atoms
         )
