@@ -85,16 +85,22 @@ def measured(
         at = _EVERY * np.arange(_SAMPLES)
         height = 0.8 * (converter.high - converter.low)
         decay = converter.low + height * np.exp(-at / factor[:, None])
-        seen = converter.read(np.repeat(decay[:, None, :], repeats, axis=1), rng).mean(axis=1) - converter.low
+        seen = _averaged(decay, converter, repeats, rng) - converter.low
         return _decay_time(at, seen) - 1.0
     if quantity == "weight":
         base = converter.low + converter.swing * limited(1.0 + deviation)
     else:
         base = 0.5 * (converter.low + converter.high) + converter.swing * deviation
-    seen = converter.read(np.repeat(base[:, None], repeats, axis=1), rng).mean(axis=1)
+    seen = _averaged(base[:, None], converter, repeats, rng)[:, 0]
     if quantity == "weight":
         return (seen - converter.low) / converter.swing - 1.0
     return (seen - 0.5 * (converter.low + converter.high)) / converter.swing
+
+
+def _averaged(voltage: FloatArray, converter: Converter, repeats: int, rng: np.random.Generator) -> FloatArray:
+    """Return means of readings of voltages (n, samples)."""
+    readings = converter.read(np.repeat(voltage[:, None, :], repeats, axis=1), rng)
+    return np.asarray(readings.mean(axis=1), dtype=np.float64)
 
 
 def _decay_time(at: FloatArray, seen: FloatArray) -> FloatArray:
@@ -105,7 +111,7 @@ def _decay_time(at: FloatArray, seen: FloatArray) -> FloatArray:
     mean_y = (weight * y).sum(axis=1) / weight.sum(axis=1)
     t = at - mean_t[:, None]
     slope = (weight * t * (y - mean_y[:, None])).sum(axis=1) / (weight * t * t).sum(axis=1)
-    return -1.0 / np.minimum(slope, -1e-3)
+    return np.asarray(-1.0 / np.minimum(slope, -1e-3), dtype=np.float64)
 
 
 def corrected(quantity: str, deviation: FloatArray, found: FloatArray) -> FloatArray:

@@ -85,7 +85,7 @@ class ChipSimulation(Simulation):
 
     # ---- what the inner simulation counts ---------------------------------------------------------------
     @property
-    def decisions(self) -> int:  # type: ignore[override]  # the inner simulation counts
+    def decisions(self) -> int:
         """Number of decisions made so far."""
         return self.inner.decisions
 
@@ -94,7 +94,7 @@ class ChipSimulation(Simulation):
         self.inner.decisions = value
 
     @property
-    def delivered(self) -> int:  # type: ignore[override]
+    def delivered(self) -> int:
         """Number of events applied so far."""
         return self.inner.delivered
 
@@ -103,7 +103,7 @@ class ChipSimulation(Simulation):
         self.inner.delivered = value
 
     @property
-    def skipped(self) -> int:  # type: ignore[override]
+    def skipped(self) -> int:
         """Trials' time that passed without a decision."""
         return self.inner.skipped
 

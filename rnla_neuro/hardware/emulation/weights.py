@@ -231,7 +231,7 @@ class IntegerWeights(ChipWeights):
 
     def nominal(self) -> list[FloatArray]:
         """Return the weights that the host means, one array (A, n_post, columns) a projection."""
-        return [n * self.grid.step for n in self.integers]
+        return [np.asarray(n * self.grid.step, dtype=np.float64) for n in self.integers]
 
     def at_limit(self) -> FloatArray:
         """Return the part of each agent's weights that are as large as they can be, (A,)."""
