@@ -14,6 +14,7 @@ import sympy as sp
 from rnla_neuro.errors import BackendError, ConfigError, ConvergenceError, ModelError
 from rnla_neuro.rewards import RewardDelay
 from rnla_neuro.seeding import streams
+from rnla_neuro.spec.constants import Given, constant_values
 from rnla_neuro.spec.credit import TraceFilter, proven_filter, read_filter
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.derive_plasticity import derive_initial
@@ -38,6 +39,8 @@ class NetworkSpec:
         precision: ``float64`` or ``float32`` for voltages, weights and traces.
         freeze_hidden: Only the action layer's weights learn.
         delay: When rewards arrive; it sets the credit by which the model may divide its learning rate.
+        constants: What takes the place of the defaults of constants of single neurons (``k : 1 (constant)``):
+            population (`Population.name`) -> constant -> values, shape (A, N).
     """
 
     model: ModelSpec
@@ -46,6 +49,7 @@ class NetworkSpec:
     precision: str = "float64"
     freeze_hidden: bool = False
     delay: RewardDelay = field(default_factory=RewardDelay)
+    constants: Given = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if len(self.sizes) < 3:
@@ -58,6 +62,8 @@ class NetworkSpec:
             raise ConfigError(f"precision {self.precision!r}: allowed are {', '.join(PRECISIONS)}")
         if not self.seeds:
             raise ConfigError("no seeds: at least one agent is needed")
+        if self.constants:
+            self.constant_values  # noqa: B018 - it refuses what does not fit
 
     @cached_property
     def form(self) -> EquilibriumForm:
@@ -79,8 +85,17 @@ class NetworkSpec:
         """The projections from layer to layer, then those beside them."""
         return projections(self.model, self.sizes)
 
+    @cached_property
+    def constant_values(self) -> dict[tuple[int, str], FloatArray]:
+        """Constants of all neurons: number of the population and constant -> values, shape (A, N)."""
+        return constant_values(self.model, self.populations, len(self.seeds), self.constants)
+
     def initial_weights(self) -> list[FloatArray]:
-        """Draw the initial weights of all agents, one array (A, *`Projection.shape`) a projection."""
+        """Draw the initial weights of all agents, one array (A, *`Projection.shape`) a projection.
+
+        Raises:
+            ModelError: The model's expressions give numbers that are not finite.
+        """
         model = self.model
         kinds = {p.name: derive_initial(model, p.name) for p in self.projections}
         known = {name: parameter.value for name, parameter in model.parameters.items()}
@@ -91,7 +106,11 @@ class NetworkSpec:
             per_agent.append(
                 [_draw_weights(kinds[p.name], known, rng, (p.n_pre, p.n_post), p.bias) for p in self.projections]
             )
-        return [np.stack(projection) for projection in zip(*per_agent, strict=True)]
+        drawn = [np.stack(projection) for projection in zip(*per_agent, strict=True)]
+        for projection, weights in zip(self.projections, drawn, strict=True):
+            if not np.isfinite(weights).all():
+                raise ModelError(f"{model.path.name}: initial weights of {projection.name!r} are not finite")
+        return drawn
 
     @cached_property
     def credit(self) -> float:

@@ -12,6 +12,7 @@ import sympy as sp
 
 from rnla_neuro.errors import ModelError
 from rnla_neuro.spec.chance import chance, chance_key
+from rnla_neuro.spec.constants import default_constants
 from rnla_neuro.spec.equations import Statement, assigned, split_equations, split_statements
 from rnla_neuro.spec.expressions import parse
 from rnla_neuro.spec.model import ModelSpec
@@ -56,6 +57,7 @@ class SingleNeuron:
             )
         self._model, self._swept = model, swept
         self._parameters = {name: one.value for name, one in model.parameters.items() if name not in swept}
+        self._parameters |= default_constants(model, "hidden")
         self._equations = split_equations(spec.equations, self._where)
         self._stays = [equation.pauses for equation in self._equations.values() if equation.is_ode]
         self._states = [name for name, equation in self._equations.items() if equation.is_ode]

@@ -30,11 +30,19 @@ def _check_definitions(names: Names) -> None:
             if kind == "neuron" and name in names.neurons()[part].group:
                 raise ModelError(f"{where}: {name!r} is also a group reduction")
     for part, spec in names.neurons().items():
+        section = f"neuron.{part}"
         for name in spec.group:
-            where = names.where(f"neuron.{part}", f"group.{name}")
+            where = names.where(section, f"group.{name}")
             _refuse_reserved(name, where)
             if name in parameters:
                 raise ModelError(f"{where}: {name!r} is also a parameter")
+        for name, text in spec.constants.items():
+            where = names.where(section, f"initial.{name}")
+            _refuse_reserved(name, where)
+            if name in parameters or name in names.equations[section] or name in spec.group:
+                what = "a parameter" if name in parameters else f"a variable of [{section}]"
+                raise ModelError(f"{where}: {name!r} is also {what}")
+            names.check(text, where, {"T", "dt"}, f"{section}:initial")
 
 
 def _refuse_reserved(name: str, where: str) -> None:
@@ -136,7 +144,7 @@ def _reduction(text: str, where: str, kinds: Iterable[str], count: int = 1) -> t
 
 
 def _check_sums(names: Names) -> None:
-    rates = set(names.equations["neuron.hidden"]) & set(names.equations["neuron.input"])
+    rates = names.sent()
     for key, text in names.model.sums.items():
         ending = "_post" if key.endswith("_pre") else "_pre"
         pool = names.variables("neuron.hidden") if ending == "_post" else rates
@@ -150,7 +158,7 @@ def _plastic_names(names: Names, part: str) -> set[str]:
     summed = ("current", "drive", "feedback" if part == "hidden" else "noise")
     post = names.variables(layer) | {names.roles[role] for role in summed if role in names.roles}
     post |= names.received(layer)
-    pre = set(names.equations["neuron.hidden"]) & set(names.equations["neuron.input"])
+    pre = names.sent()
     own = set(names.equations[f"synapse.{part}"]) | {names.roles["weight"]}
     return own | {f"{name}_post" for name in post} | {f"{name}_pre" for name in pre}
 

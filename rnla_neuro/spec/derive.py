@@ -86,6 +86,10 @@ class _Deriver:
         if model.interneuron is not None or model.projections:
             extra = f"projection.{next(iter(model.projections))}" if model.projections else "neuron.interneuron"
             raise refuse(self.file, f"[{extra}]", "the form is that of layers one after the other, and nothing beside")
+        for kind, spec in model.neurons.items():
+            for name in spec.constants:
+                where = f"[neuron.{kind}] {name} : 1 (constant)"
+                raise refuse(self.file, where, "the form is that of neurons that are all alike")
         for role in sorted(OPTIONAL_ROLES - set(model.roles)):
             raise refuse(self.file, "[roles]", f"{role!r} is missing: {ROLES[role]}")
 

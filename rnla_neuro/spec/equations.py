@@ -11,6 +11,7 @@ from rnla_neuro.errors import ModelError
 _ODE = re.compile(r"d(?P<name>[A-Za-z_]\w*)\s*/\s*dt$")
 _NAME = re.compile(r"[A-Za-z_]\w*$")
 _PAUSES = re.compile(r"\(\s*unless\s+refractory\s*\)\s*$")
+_CONSTANT = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*:(?P<unit>[^=()]*)\(\s*constant\s*\)$")
 #: A line that starts like this is an equation of its own, whatever bracket is open before it.
 _BEGINNING = re.compile(r"(d[A-Za-z_]\w*\s*/\s*dt|[A-Za-z_]\w*)\s*[-+*/]?=(?!=)")
 _STATEMENT = re.compile(r"(?P<name>[A-Za-z_]\w*)\s*(?P<op>\+=|-=|\*=|/=|=)(?!=)\s*(?P<text>.+)$", re.DOTALL)
@@ -126,6 +127,33 @@ def split_equations(text: str, where: str) -> dict[str, Equation]:
             )
         result[name] = Equation(name, right.strip(), unit.strip(), bool(ode), bool(pauses))
     return result
+
+
+def split_constants(text: str, where: str) -> tuple[tuple[str, ...], str]:
+    """Part what each neuron has a value of its own of, ``k : 1 (constant)``, from equations.
+
+    Returns:
+        The names, and the equations without these lines.
+
+    Raises:
+        ModelError: A name appears twice, or has a unit.
+    """
+    found: list[str] = []
+    rest: list[str] = []
+    for line in _lines(text, where):
+        match = _CONSTANT.match(line)
+        if match is None:
+            rest.append(line)
+            continue
+        name, unit = match["name"], match["unit"].strip()
+        if unit != "1":
+            raise ModelError(
+                f"{where}: {line!r}: a constant has the unit 1, not {unit!r}; let it multiply a parameter (tau_m*k)"
+            )
+        if name in found:
+            raise ModelError(f"{where}: {name!r} is defined twice")
+        found.append(name)
+    return tuple(found), "\n".join(rest) if found else text
 
 
 def split_statements(text: str, where: str) -> list[Statement]:

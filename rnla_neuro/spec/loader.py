@@ -9,6 +9,7 @@ from typing import Any
 from rnla_neuro import toml_files
 from rnla_neuro.errors import ModelError, shown, unknown
 from rnla_neuro.spec.checks import check_names
+from rnla_neuro.spec.equations import split_constants
 from rnla_neuro.spec.model import (
     ExplorationSpec,
     ModelSpec,
@@ -78,9 +79,23 @@ _NEURONS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 _SPIKING = ("threshold", "reset", "refractory")
 
 
+def _constants(section: _Section) -> tuple[dict[str, str], str]:
+    """Read what each neuron has a value of its own of, and the other equations."""
+    names, equations = split_constants(section.text("equations"), f"{section.where} equations")
+    initial = section.sub("initial").expressions() if "initial" in section.table else {}
+    for name in names:
+        if name not in initial:
+            raise ModelError(f'{section.where}: initial.{name} is missing: the value of the constant, such as "1"')
+    for name in initial:
+        if name not in names:
+            what = f"constant ('{name} : 1 (constant)' declares one) in {section.where} initial"
+            raise ModelError(unknown(what, name, names))
+    return initial, equations
+
+
 def _neuron(section: _Section, kind: str, required: tuple[str, ...], optional: tuple[str, ...]) -> NeuronSpec:
     if kind == "spiking":
-        section.keys((), (*required, *optional, *_SPIKING))
+        section.keys((), (*required, *optional, *_SPIKING, "initial"))
         if "threshold" in section.table:
             required = (*required, "threshold", "reset")
             optional = (*optional, "refractory")
@@ -90,15 +105,17 @@ def _neuron(section: _Section, kind: str, required: tuple[str, ...], optional: t
     elif any(key in section.table for key in _SPIKING):
         key = next(key for key in _SPIKING if key in section.table)
         raise ModelError(f'{section.where} {key}: only neurons of a model with kind = "spiking" spike')
-    section.keys(required, optional)
+    section.keys(required, (*optional, "initial"))
+    constants, equations = _constants(section)
     given = {key: section.text(key) for key in ("phi", *_SPIKING) if key in section.table}
     return NeuronSpec(
         given.get("phi"),
-        section.text("equations"),
+        equations,
         section.texts("group"),
         given.get("threshold"),
         given.get("reset", ""),
         given.get("refractory"),
+        constants,
     )
 
 

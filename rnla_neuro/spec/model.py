@@ -55,6 +55,8 @@ class NeuronSpec:
         threshold: Condition of a spike, looked at after the state has moved; None: it does not spike.
         reset: Statements that are run for neurons that spiked.
         refractory: Time after a spike in which a neuron does not spike again; None: it may at once.
+        constants: What each neuron has a value of its own of (``k : 1 (constant)``), with the default; dimensionless.
+            Their declarations are no part of `equations`.
     """
 
     phi: str | None
@@ -63,6 +65,7 @@ class NeuronSpec:
     threshold: str | None = None
     reset: str = ""
     refractory: str | None = None
+    constants: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

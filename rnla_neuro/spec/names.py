@@ -58,7 +58,17 @@ class Names:
         """Variables that a section defines, group reductions included."""
         kind, _, name = section.partition(".")
         groups = set(self.neurons()[name].group) if kind == "neuron" else set()
-        return set(self.equations[section]) | groups
+        return self.own(section) | groups
+
+    def own(self, section: str) -> set[str]:
+        """Variables and constants that a section defines."""
+        kind, _, name = section.partition(".")
+        constants = set(self.neurons()[name].constants) if kind == "neuron" else set()
+        return set(self.equations[section]) | constants
+
+    def sent(self) -> set[str]:
+        """What a synapse of the chain may read of the neuron before it: what inputs and hidden neurons both have."""
+        return self.own("neuron.hidden") & self.own("neuron.input")
 
     def received(self, section: str) -> set[str]:
         """Variables of a neuron's section that projections of [projection.*] sum into."""

@@ -44,7 +44,8 @@ def check_spiking(names: Names, section: str, spec: NeuronSpec, allowed: set[str
         names.check(statement.text, where, allowed, section)
     if spec.refractory is not None:
         where = names.where(section, "refractory")
-        names.check(spec.refractory, where, {"T", "dt", *(identifiers(spec.refractory, where) & set(UNITS))}, section)
+        units = identifiers(spec.refractory, where) & set(UNITS)
+        names.check(spec.refractory, where, {"T", "dt", *spec.constants, *units}, section)
 
 
 def _is_condition(node: ast.expr) -> bool:

@@ -14,6 +14,7 @@ from brian2 import Clock, Network, NeuronGroup, Quantity, Synapses, linked_var, 
 
 from rnla_neuro.errors import BackendError
 from rnla_neuro.seeding import streams
+from rnla_neuro.spec.constants import default_constants
 from rnla_neuro.spec.derive import derive_form
 from rnla_neuro.spec.equations import split_equations, split_statements
 from rnla_neuro.spec.expressions import identifiers
@@ -126,6 +127,15 @@ class Builder:
         """Those from neurons, then those from the bias unit."""
         return [*self.synapses, *(synapses for synapses in self.bias_synapses if synapses is not None)]
 
+    @property
+    def fixed(self) -> list[tuple[tuple[int, str], Any]]:
+        """Constants of single neurons, which hold their defaults: (number of the population, name), and variable."""
+        return [
+            ((number, name), group.variables[name])
+            for number, (population, group) in enumerate(zip(self.populations, self.groups, strict=True))
+            for name in population.spec.constants
+        ]
+
     def constant_unit(self) -> NeuronGroup:
         """Make the bias unit: its rate is 1, and so is whatever else a synapse reads of the neuron before it."""
         roles = self.model.roles
@@ -177,6 +187,8 @@ class Builder:
             self.schedule.settle.append(self.on_call(group, f"{u} = rnla_rest + rnla_mismatch"))
         for target in spec.group:
             setattr(group, f"rnla_{target}_sum", float(population.size))
+        for constant_, value in default_constants(self.model, population.kind).items():
+            setattr(group, f"{constant_}_", np.full(population.size, value))
         if level == last:
             self.fluctuate(group)
         return group

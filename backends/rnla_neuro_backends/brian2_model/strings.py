@@ -198,11 +198,12 @@ class _Neuron:
             self.lines.append(f"drnla_decision/dt = ({text} - rnla_decision)/({tau}) : 1")
 
     def supplied(self) -> tuple[bool, bool]:
-        """Declare what the engine sets at every step: ``chance`` and ``t_trial``, where they are used."""
+        """Declare constants, and what the engine sets at every step: ``chance`` and ``t_trial``, where they are used."""
         spec = self.spec
         words = set(_words(" ".join((spec.threshold or "", *spec.group.values()))))
         words |= {word for text in (spec.equations, spec.reset) for line in text.splitlines() for word in _words(line)}
         draws, timed = "chance" in words, "t_trial" in words
+        self.lines += [f"{name} : 1 (constant)" for name in spec.constants]
         self.lines += ["chance : 1"] * draws + ["t_trial : second (linked)"] * timed
         return draws, timed
 

@@ -60,7 +60,9 @@ class _Check:
             where = self.where("parameters", parameter.name)
             self.base[parameter.name] = self.unit(where, parameter.unit)
         self.neurons = {
-            kind: self.supplied(engine_place(f"neuron.{kind}")) | self.declared(f"neuron.{kind}", neuron.equations)
+            kind: self.supplied(engine_place(f"neuron.{kind}"))
+            | self.declared(f"neuron.{kind}", neuron.equations)
+            | dict.fromkeys(neuron.constants, DIMENSIONLESS)
             for kind, neuron in model.neurons.items()
         }
         self.modulators: Dims = {}
@@ -168,12 +170,15 @@ class _Check:
         for name, text in neuron.group.items():  # in the file's order: one may use those before it
             names[name] = self.reduction(self.where(section, f"group.{name}"), text, names)
         self.equations(section, neuron.equations, names)
+        for name, text in neuron.constants.items():
+            self.expect(self.where(section, f"initial.{name}"), text, DIMENSIONLESS, self.base)
         if neuron.threshold is not None:
             self.dims_of(self.where(section, "threshold"), neuron.threshold, names)
             self.statements(self.where(section, "reset"), neuron.reset, names)
         if neuron.refractory is not None:
             where = self.where(section, "refractory")
-            self.expect(where, neuron.refractory, _TIME, _default_units(neuron.refractory, where) | self.base)
+            known = _default_units(neuron.refractory, where) | self.base | dict.fromkeys(neuron.constants, DIMENSIONLESS)
+            self.expect(where, neuron.refractory, _TIME, known)
 
     def reduction(self, where: str, text: str, names: Dims) -> Dimension:
         call = split_call(text, where)

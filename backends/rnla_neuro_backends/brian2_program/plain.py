@@ -47,6 +47,8 @@ class PlainProgramEngine(Engine):
         self.link = start_program(self.program, kernel, results, timeout)
         nothing = self._quiet(Planner.idle(0), np.zeros(kernel.settings.sizes[0]))
         self.link.advance(kernel.pack(nothing), {})  # so that all agents' values are there before any is read
+        if kernel.constants:
+            self.link.exchange(kernel.constants, {})
 
     def advance(self, block: Block) -> BlockResult:
         """Advance all agents by a block; see `Engine.advance`."""

@@ -57,15 +57,21 @@ class PlainKernel:
         self.call = ""
         self.policy_names = _policy_names(network)
         with self.translating():
-            self.net = Brian2Network(build_groups(network, "rnla_shadow"))
+            parts = build_groups(network, "rnla_shadow")
+            self.net = Brian2Network(parts)
             for thing in self.net.network.sorted_objects:
                 thing._network = self.net.network.id  # they are never run; Brian2 would warn of it
         self.names = StateNames(self.net)
         groups = (*self.names.neurons, *self.names.synapses)
-        self.variables = [v for group in groups for v in changing(group)]
+        self.variables = [v for group in groups for v in changing(group)] + [v for _, v in parts.fixed]
         self.at_start = [v.get_value().copy() for v in self.variables]
         self.n_own = sum(len(changing(group)) for group in self.names.neurons)
         self.state = tuple(self._kept(k, v) for k, v in enumerate(self.variables))
+        n_fixed = len(parts.fixed)
+        self.constants = {
+            array.name: network.constant_values[key].astype(self.real).ravel()
+            for (key, _), array in zip(parts.fixed, self.state[len(self.state) - n_fixed :], strict=True)
+        }
         self.arrays: tuple[KernelArray, ...] = (*self.state, *self._exchanged())
         self.source = self._identity()
         self.key = hashlib.sha256(self.source.encode()).hexdigest()[:24]

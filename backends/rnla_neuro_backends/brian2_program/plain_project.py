@@ -82,7 +82,7 @@ class _Project:
         self.kernel, self.device = kernel, device
         self.parts = parts = build_groups(kernel.network)
         self.clock: Clock = parts.clock
-        self.kept = [v for group in kept_groups(parts) for v in changing(group)]
+        self.kept = [v for group in kept_groups(parts) for v in changing(group)] + [v for _, v in parts.fixed]
         self.frozen = [
             group
             for pair, learns in zip(

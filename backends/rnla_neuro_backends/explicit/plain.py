@@ -62,6 +62,9 @@ class PlainEngine(Engine):
                 own_noise=False,
             )
             self.net = Brian2Network(parts)
+            given = network.constant_values
+            self._fixed = [(variable, given[key]) for key, variable in parts.fixed]
+            self._set_constants(0)
             frozen = [
                 synapses
                 for pair, learns in zip(
@@ -196,7 +199,12 @@ class PlainEngine(Engine):
             value = variable.get_value()
             mine[...] = value
             value[...] = next_
+        self._set_constants(agent)
         self._loaded = agent
+
+    def _set_constants(self, agent: int) -> None:
+        for variable, values in self._fixed:
+            variable.get_value()[...] = values[agent]
 
     def read(self) -> dict[str, npt.NDArray[Any]]:
         """See `Engine.read`."""

@@ -46,7 +46,8 @@ class Population:
         process: The variable that the exploration law (or a teacher) sets, if any.
         threshold: When a neuron spikes; None: it does not.
         resets: What a spike changes, in order.
-        refractory: Seconds without a spike after a spike.
+        refractory: Seconds without a spike after a spike; an expression where they are a neuron's own.
+        constants: What each neuron has a value of its own of.
     """
 
     kind: str
@@ -58,12 +59,18 @@ class Population:
     process: str | None
     threshold: sp.Basic | None
     resets: tuple[tuple[str, sp.Expr], ...]
-    refractory: float
+    refractory: float | sp.Expr
+    constants: tuple[str, ...] = ()
 
     @property
     def spikes(self) -> bool:
         """Whether its neurons spike."""
         return self.threshold is not None
+
+    @property
+    def rests(self) -> bool:
+        """Whether its neurons are refractory after a spike."""
+        return isinstance(self.refractory, sp.Expr) or self.refractory > 0
 
 
 @dataclass(frozen=True)

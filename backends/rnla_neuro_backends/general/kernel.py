@@ -121,7 +121,10 @@ class GeneralKernel(Kernel):
         for (level, name), value in self.places.start.items():
             at = self.places.own[level, name]
             arrays["start"][at : at + self.places.sizes[level]] = value
-        arrays["own"][:] = np.tile(arrays["start"], self.general.n_agents)
+        own = arrays["own"].reshape(self.general.n_agents, -1)
+        own[:] = arrays["start"]
+        for at, values in self.places.fixed_values().items():
+            own[:, at : at + values.shape[1]] = values
         first = initial_modulators(self.general.form, self.general.sizes[-1])  # type: ignore[arg-type]
         arrays["mod"][:] = np.tile(first, self.general.n_agents)
         return arrays

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+import sympy as sp
 
-from rnla_neuro_backends.general.plan import Mode, Plan, Sent, Train
+from rnla_neuro.spec.numeric import compile_expression
+from rnla_neuro_backends.general.plan import STEPS, Mode, Plan, Sent, Train
 
 if TYPE_CHECKING:
     from rnla_neuro_backends.general.settings import GeneralSettings
@@ -114,9 +116,23 @@ class GeneralLayout:
         """Return the number of a population's first neuron among all, inputs first."""
         return self.plan.places[level].first
 
-    def refractory_steps(self, level: int) -> int:
-        """Return the steps of the refractory time of a layer's neurons, as Brian2 counts them."""
-        return int((self.plan.population(level).refractory + 1e-3 * self.settings.dt) / self.settings.dt)
+    def refractory_steps(self, level: int) -> npt.NDArray[np.int64]:
+        """Return the steps of the refractory time of a layer's neurons, as Brian2 counts them.
+
+        Its shape is (), or (A, N) where neurons have refractory times of their own.
+        """
+        population, dt = self.plan.population(level), self.settings.dt
+        time: Any = population.refractory
+        if isinstance(time, sp.Expr):
+            values = [self.settings.constants[level, name] for name in population.constants]
+            time = compile_expression(time, population.constants, self.plan.form.parameters)(*values)
+        return np.asarray((time + 1e-3 * dt) / dt).astype(np.int64)
+
+    def fixed_values(self) -> dict[int, npt.NDArray[np.float64]]:
+        """Return what each neuron has a value of its own of: offset among the variables -> values, shape (A, N)."""
+        found = {self.own[key]: values for key, values in self.settings.constants.items()}
+        steps = {at: level for (level, name), at in self.own.items() if name == STEPS}
+        return found | {at: self.refractory_steps(level).astype(np.float64) for at, level in steps.items()}
 
     # ---- neurons --------------------------------------------------------------------------------------
     def _neurons(self) -> None:
@@ -129,7 +145,8 @@ class GeneralLayout:
             names += [f"{name}_prev" for name in population.past]
             names += [name for at, name in self.plan.order if at == level]
             names += [population.process] if population.process else []
-            names += ["rnla_left"] if population.refractory > 0 else []
+            names += ["rnla_left"] * population.rests + [*population.constants]
+            names += [STEPS] * isinstance(population.refractory, sp.Expr)
             for name in names:
                 self.own[level, name] = self.own_size
                 self.own_size += size

@@ -18,6 +18,7 @@ Node = tuple[int, str]
 #: How a presynaptic signal changes: with the input alone; as ``a + b*s`` of a filtered spike train s; in any way.
 Mode = Literal["held", "spikes", "dense"]
 LOOK, GATED, ALWAYS = 1, 2, 3
+STEPS = "rnla_steps"  # of the refractory time, where that is a neuron's own
 _ENGINE = ("t", "dt", "T", "n", "chance", "t_trial", "pi")
 
 
@@ -83,7 +84,7 @@ def classify(
     full = sp.expand(inlined(population, expr))
     names = {s.name for s in full.free_symbols} - {*parameters, "n"}
     nothing = sp.Integer(0)
-    if names <= {"x"} and population.kind == "input":
+    if names <= {"x", *population.constants} and population.kind == "input":
         return "held", nothing, nothing, None
     known = trains(population, parameters)
     if len(names) == 1 and names <= set(known):
@@ -158,6 +159,7 @@ class Plan:
         """Return the names that an expression of a population may use."""
         population = self.population(number)
         names = {*_ENGINE, *self.form.parameters, *(n for n, _ in (*population.algebraic, *population.odes))}
+        names |= {*population.constants}
         names |= {name for at, name in self._all if at == number} | {f"{name}_prev" for name in population.past}
         return names | ({population.process} if population.process else set()) | ({"x"} if number == 0 else set())
 

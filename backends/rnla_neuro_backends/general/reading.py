@@ -90,7 +90,7 @@ class _Neurons:
             found.append((statement.name, assigned(statement.op, symbol(statement.name), value)))
         return tuple(found)
 
-    def refractory(self) -> float:
+    def refractory(self) -> float | sp.Expr:
         if not self.spec.refractory:
             return 0.0
         where = f"{self.file}: {self.where} refractory"
@@ -99,10 +99,11 @@ class _Neurons:
             return sp.Rational(_UNITS[name]) if name in _UNITS else symbol(name)
 
         value = parse(self.spec.refractory, where, named)
-        foreign = sorted({s.name for s in value.free_symbols} - set(self.parameters))
+        names = {s.name for s in value.free_symbols}
+        foreign = sorted(names - {*self.parameters, *self.spec.constants})
         if foreign:
             raise refuse(self.file, f"{self.where} refractory", f"{foreign[0]!r} is not a parameter")
-        return number(value, self.parameters, where)
+        return value if names & set(self.spec.constants) else number(value, self.parameters, where)
 
     def ordered(self) -> tuple[tuple[str, sp.Expr], ...]:
         graph = {
@@ -133,6 +134,7 @@ class _Neurons:
             None if spec.threshold is None else self.condition(spec.threshold),
             self.resets(spec.reset) if spikes else (),
             self.refractory() if spikes else 0.0,
+            tuple(spec.constants),
         )
 
 

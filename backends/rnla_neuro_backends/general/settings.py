@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.spec.model import TrialSpec
@@ -33,6 +37,8 @@ class GeneralSettings:
         max_events: Most events of a block, all agents together.
         capacity: Steps whose factors a projection's traces wait for.
         record: Keep every step.
+        constants: What each neuron has a value of its own of: number of the population and name -> (A, N). They are
+            data, no part of the text.
     """
 
     form: GeneralForm
@@ -51,6 +57,7 @@ class GeneralSettings:
     max_events: int
     capacity: int
     record: bool = False
+    constants: Mapping[tuple[int, str], npt.NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def n_agents(self) -> int:
@@ -91,4 +98,5 @@ def general_settings(network: NetworkSpec, *, record: bool = False, max_basis: i
         max_events=4 * agents * max(1, len(form.modulators)),
         capacity=min(_MOST_STEPS, max(16, 2 * open_steps)),
         record=record,
+        constants=network.constant_values,
     )

@@ -34,6 +34,7 @@ def context(settings: GeneralSettings, plan: Plan, layout: GeneralLayout, writer
         "n_valid": layout.n_valid,
         "n_seen": len(writer.seen_names),
         "own_size": layout.own_size,
+        "fixed": [(at, values.shape[1]) for at, values in sorted(layout.fixed_values().items())],
         "stream_size": layout.stream_size,
         "max_steps": settings.max_steps,
         "max_trace": max(1, *(len(p.names) for p in form.plasticity.values())),

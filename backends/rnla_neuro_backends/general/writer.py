@@ -10,7 +10,7 @@ import sympy as sp
 from rnla_neuro.spec.proof import symbol
 from rnla_neuro_backends.common.cpp import ModelWriter
 from rnla_neuro_backends.explicit.writer import KernelPrinter
-from rnla_neuro_backends.general.plan import Plan, inlined
+from rnla_neuro_backends.general.plan import STEPS, Plan, inlined
 
 if TYPE_CHECKING:
     from rnla_neuro_backends.general.layout import GeneralLayout
@@ -232,8 +232,9 @@ class GeneralWriter:
             at = own[level, name]
             lines += [*loop.lines, f"own[{at} + i] = fires ? {code} : own[{at} + i];"]
         if rests:
-            steps = self.layout.refractory_steps(level)
-            lines.append(f"own[{own[level, rests]} + i] = fires ? real({steps}) : left;")
+            at = own.get((level, STEPS))
+            steps = f"real({self.layout.refractory_steps(level)})" if at is None else f"own[{at} + i]"
+            lines.append(f"own[{own[level, rests]} + i] = fires ? {steps} : left;")
         lines.append(f"g.marks[{self.layout.marks[level]} + i] = fires;")
         return lines
 
