@@ -52,7 +52,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Word the message for an unknown name: the value, what is allowed, the nearest known name."""
     names = sorted(known)
-    return f"unknown {what} {name!r}:{did_you_mean(name, names)} known: {', '.join(names) or 'none'}"
+    allowed = ", ".join(names) or "none"
+    return f"unknown {what} {shown(name)}:{did_you_mean(name, names)} known: {allowed}"
 
 
 def shown(value: object) -> str:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 import sympy as sp
 from sympy.codegen.cfunctions import expm1, log1p, log10
 
-from rnla_neuro.errors import ModelError, did_you_mean, unknown
+from rnla_neuro.errors import ModelError, did_you_mean, shown, unknown
+from rnla_neuro.spec.excess import refuse_excess
 
 Resolve = Callable[[str], sp.Expr]
 
@@ -72,10 +73,14 @@ def parse_tree(text: str, where: str) -> ast.expr:
         ModelError: The text is not an expression.
     """
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:
         reason = error.msg if isinstance(error, SyntaxError) else str(error)
-        raise ModelError(f"{where}: {text.strip()!r} is not an expression ({reason})") from None
+        raise ModelError(f"{where}: {shown(text.strip())} is not an expression ({reason})") from None
+    except (RecursionError, MemoryError):  # MemoryError is what Python's parser raises at its own limit
+        raise ModelError(f"{where}: {shown(text.strip())} is nested too deeply") from None
+    refuse_excess(tree, text, where)
+    return tree
 
 
 def identifiers(text: str, where: str) -> set[str]:
@@ -137,9 +142,7 @@ def split_decision(text: str, where: str) -> tuple[str, str | None]:
 class _Reader:
     """Walks one syntax tree; holds what every error message needs."""
 
-    def __init__(
-        self, text: str, where: str, resolve: Resolve, functions: Mapping[str, Callable[[], sp.Expr]]
-    ):
+    def __init__(self, text: str, where: str, resolve: Resolve, functions: Mapping[str, Callable[[], sp.Expr]]):
         self.text = " ".join(text.split())
         self.where = where
         self.resolve = resolve
@@ -226,9 +229,7 @@ class _Reader:
                 return self.call(node)
             case ast.Compare() | ast.BoolOp() | ast.UnaryOp(op=ast.Not()):
                 raise self.fail("a comparison is not a number; write int(…) around it")
-        raise self.fail(
-            f"{ast.unparse(node)!r} is not allowed; allowed: numbers, names, + - * / **, functions"
-        )
+        raise self.fail(f"{ast.unparse(node)!r} is not allowed; allowed: numbers, names, + - * / **, functions")
 
 
 def parse(
@@ -254,9 +255,7 @@ def parse(
         def look_up(name: str) -> sp.Expr:
             if name not in table:
                 suggestion = did_you_mean(name, table)
-                raise ModelError(
-                    f"{where}: in {' '.join(text.split())!r}: unknown name {name!r}:{suggestion}"
-                )
+                raise ModelError(f"{where}: in {' '.join(text.split())!r}: unknown name {name!r}:{suggestion}")
             return table[name]
 
         resolve = look_up

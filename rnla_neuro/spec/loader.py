@@ -18,7 +18,14 @@ from rnla_neuro.spec.model import (
     ProjectionSpec,
     SynapseSpec,
 )
-from rnla_neuro.spec.parameters import TRIAL_KEYS, apply_overrides, as_text, make_parameters, make_trial
+from rnla_neuro.spec.parameters import (
+    TRIAL_KEYS,
+    apply_overrides,
+    as_text,
+    make_parameters,
+    make_trial,
+    refuse_long_lines,
+)
 from rnla_neuro.spec.symbols import HOLDS, KINDS, LAWS, OPTIONAL_ROLES, PLACES, ROLES
 from rnla_neuro.spec.units import check_units_cached
 
@@ -55,6 +62,7 @@ class _Section:
         value = self.table.get(key, default)
         if not isinstance(value, str) or (not value.strip() and default is None):
             raise ModelError(f"{self.where} {key} = {shown(value)} is not a text")
+        refuse_long_lines(value, f"{self.where} {key}")
         return value
 
     def texts(self, key: str) -> dict[str, str]:

@@ -5,22 +5,38 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rnla_neuro.errors import ConfigError, ModelError, unknown
+from rnla_neuro.errors import ConfigError, ModelError, shown, unknown
 from rnla_neuro.spec.model import Parameter, TrialSpec
 from rnla_neuro.spec.quantities import NONE, TIME, Quantity, evaluate, normalise
 
 TRIAL_KEYS = ("T", "dt", "ramp", "gate", "decision")
 #: Names of [trial] that other expressions may use.
 _VISIBLE = ("T", "dt")
+#: No number of a model, and Python does not write out an integer of thousands of digits.
+_TOO_LARGE = 1e300
+#: Characters of a line of a model file.
+LONGEST_LINE = 1000
+
+
+def refuse_long_lines(text: str, where: str) -> None:
+    """Refuse a line that no reader would read, and no message could show.
+
+    Raises:
+        ModelError: There is one.
+    """
+    longest = max(map(len, text.splitlines()), default=0)
+    if longest > LONGEST_LINE:
+        raise ModelError(f"{where}: a line has {longest:,} characters; allowed are {LONGEST_LINE:,}")
 
 
 def as_text(value: Any, where: str) -> str:
     """Return a parameter's expression; plain numbers are allowed beside strings."""
     if isinstance(value, str) and value.strip():
+        refuse_long_lines(value, where)
         return value
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _TOO_LARGE:
         return repr(value)
-    raise ModelError(f'{where} = {value!r} is not an expression; write a string such as "10*ms" or "0.1"')
+    raise ModelError(f'{where} = {shown(value)} is not an expression; write a string such as "10*ms" or "0.1"')
 
 
 class Values:
@@ -98,9 +114,7 @@ def apply_overrides(
 
 def make_parameters(values: Values, names: Mapping[str, str]) -> dict[str, Parameter]:
     """Evaluate [parameters]."""
-    return {
-        name: Parameter(name, values.texts[name], values[name].value, values[name].unit) for name in names
-    }
+    return {name: Parameter(name, values.texts[name], values[name].value, values[name].unit) for name in names}
 
 
 def make_trial(values: Values) -> TrialSpec:
@@ -115,9 +129,7 @@ def make_trial(values: Values) -> TrialSpec:
             continue
         quantity = values[key]
         if quantity.dimension != TIME:
-            raise ModelError(
-                f"{values.where(key)} = {values.texts[key]!r} has the unit {quantity.unit}, not a time"
-            )
+            raise ModelError(f"{values.where(key)} = {values.texts[key]!r} has the unit {quantity.unit}, not a time")
         seconds[key] = quantity.value
     duration, dt = seconds["T"], seconds["dt"]
     decision = seconds["decision"]
@@ -125,22 +137,16 @@ def make_trial(values: Values) -> TrialSpec:
 
     def require(condition: bool, key: str, rule: str) -> None:
         if not condition:
-            raise ModelError(
-                f"{values.where(key)} = {values.texts[key]!r} ({seconds[key] * 1e3:g} ms): {rule}"
-            )
+            raise ModelError(f"{values.where(key)} = {values.texts[key]!r} ({seconds[key] * 1e3:g} ms): {rule}")
 
     slack = 1e-9 * max(duration, dt)
     require(duration > 0, "T", "a trial must be longer than 0")
     require(0 < dt <= duration + slack, "dt", f"dt must be above 0 and at most T = {duration * 1e3:g} ms")
     steps = duration / dt
     require(abs(steps - round(steps)) < 1e-6 * steps, "dt", f"dt must divide T = {duration * 1e3:g} ms")
-    require(
-        0 < decision <= duration + slack, "decision", f"must be above 0 and at most T = {duration * 1e3:g} ms"
-    )
+    require(0 < decision <= duration + slack, "decision", f"must be above 0 and at most T = {duration * 1e3:g} ms")
     index = decision / dt
-    require(
-        abs(index - round(index)) < 1e-6 * steps, "decision", f"must be a multiple of dt = {dt * 1e3:g} ms"
-    )
+    require(abs(index - round(index)) < 1e-6 * steps, "decision", f"must be a multiple of dt = {dt * 1e3:g} ms")
     limit = f"must be at least 0 and at most decision = {decision * 1e3:g} ms"
     require(0 <= ramp <= decision + slack, "ramp", limit)
     if "gate" in seconds:
