@@ -92,13 +92,13 @@ def test_weights_are_pairs_of_whole_numbers(simulator):
     step = simulator.units.step
     weights = np.arange(-16, 16).reshape(4, 8) * step
     simulator.write("first", 0, weights)
-    on = simulator.projections["first", 0, "excitatory"].get("weight", format="array")
-    off = simulator.projections["first", 0, "inhibitory"].get("weight", format="array")
+    on = simulator.projections["first", 0, "excitatory"][0].get("weight", format="array")
+    off = simulator.projections["first", 0, "inhibitory"][0].get("weight", format="array")
     np.testing.assert_array_equal(on + off, np.arange(-16, 16).reshape(4, 8).T)
     assert on.min() == 0
     assert off.max() == 0
     simulator.write("first", 0, weights * 10)
-    assert simulator.projections["first", 0, "excitatory"].get("weight", format="array").max() == 63
+    assert simulator.projections["first", 0, "excitatory"][0].get("weight", format="array").max() == 63
     assert simulator.clipped == np.sum(np.abs(np.arange(-16, 16) * 10) > 63)
 
 
@@ -107,7 +107,7 @@ def test_only_what_changed_is_set(simulator, monkeypatch):
     weights = np.full((4, 8), 5.0 * simulator.units.step)
     simulator.write("first", 0, weights)
     calls = []
-    for key, projection in simulator.projections.items():
+    for key, (projection,) in simulator.projections.items():
         monkeypatch.setattr(projection, "set", lambda key=key, **given: calls.append(key))
     simulator.write("first", 0, weights)
     assert calls == []
@@ -170,9 +170,41 @@ def test_inhibition_that_is_fixed_may_take_several_synapses(simulator):
     wide = plan()
     strong = dataclasses.replace(wide.links[2], fixed=wide.links[2].fixed * 5)
     simulator.open(dataclasses.replace(wide, links=(*wide.links[:2], strong)))
-    numbers = simulator.projections["inhibition", 0, "inhibitory"].get("weight", format="list")
+    numbers = simulator.projections["inhibition", 0, "inhibitory"][0].get("weight", format="list")
     assert {row[2] for row in numbers} == {-round(5 / simulator.units.step)}
     assert -min(row[2] for row in numbers) > 63
+
+
+def test_a_weight_that_does_more_takes_several_synapses(simulator):
+    """The host's step is 1 where a unit of weight does least; where it does three times as much, it is 3 in all."""
+    one = plan()
+    second = dataclasses.replace(one.links[1], scale=3 * SCALE)
+    simulator.open(dataclasses.replace(one, links=(one.links[0], second, one.links[2])))
+    assert dict(simulator.units.parts) == {"first": 1, "second": 3}
+    numbers = np.arange(-6, 6).reshape(3, 4)
+    simulator.write("second", 0, numbers * simulator.units.step)
+    pair = simulator.projections["second", 0, "excitatory"], simulator.projections["second", 0, "inhibitory"]
+    shares = np.array([[one.get("weight", format="array").T for one in kind] for kind in pair])
+    np.testing.assert_array_equal(shares.sum(axis=(0, 1)), 3 * numbers)
+    assert np.ptp(shares, axis=1).max() <= 1
+    simulator.write("second", 0, np.full((3, 4), 100.0))
+    assert simulator.clipped == 12
+    assert sum(one.get("weight", format="array")[0, 0] for one in pair[0]) == 3 * 63
+
+
+def test_fewer_synapses_a_weight_where_rows_are_short(simulator):
+    one = plan(n_hidden=60)
+    second = dataclasses.replace(one.links[1], scale=3 * SCALE)
+    simulator.open(dataclasses.replace(one, links=(one.links[0], second)))
+    assert simulator.units.parts["second"] == 2  # 2 * 60 * 3 is more than 256
+
+
+def test_a_bias_does_not_set_the_scale(simulator):
+    one = plan()
+    bias = Link("bias", "bias", "hidden1", SCALE / 20)
+    simulator.open(dataclasses.replace(one, sources=(*one.sources, Source("bias", 1)), links=(*one.links, bias)))
+    assert simulator.units.unit == pytest.approx(0.5 * simulator.units.step * 45)
+    assert simulator.units.parts["bias"] == 1
 
 
 def test_two_simulations_share_the_package(chip):

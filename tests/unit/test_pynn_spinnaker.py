@@ -18,7 +18,7 @@ from rnla_neuro_backends.pynn_adapter.spinnaker_process import find_machine
 needs_spynnaker = pytest.mark.skipif(find_spec("spynnaker") is None, reason="extra 'spinnaker' is not installed")
 
 
-def plan(n_in=64, n_hidden=40, n_out=10, *, n_agents=1, timestep=1.0):
+def plan(n_in=64, n_hidden=40, n_out=10, *, n_agents=1, delay=1.0):
     def cells(name, size):
         return Cells(name, size, tau_m=10.0, tau_syn=10.0, t_ref=2.0)
 
@@ -32,8 +32,8 @@ def plan(n_in=64, n_hidden=40, n_out=10, *, n_agents=1, timestep=1.0):
             Link("inhibition", "action", "action", 0.1, fixed=inhibition),
         ),
         n_agents=n_agents,
-        timestep=timestep,
-        delay=1.0,
+        timestep=0.1,
+        delay=delay,
         duration=100.0,
     )
 
@@ -115,10 +115,10 @@ def test_no_decision_is_made_without_a_machine(simulator, monkeypatch):
         simulator.run(Trial())
 
 
-def test_a_time_step_that_the_machine_does_not_have(simulator, monkeypatch):
+def test_a_delay_that_the_machine_does_not_have(simulator, monkeypatch):
     monkeypatch.setattr(SpinnakerSimulator, "missing", lambda self: "")
-    with pytest.raises(BackendError, match=r"time step of 0\.1 ms.*dt = \"1\*ms\""):
-        simulator.open(plan(timestep=0.1))
+    with pytest.raises(BackendError, match=r"a delay of 0\.5 ms.*dt = \"1\*ms\""):
+        simulator.open(plan(delay=0.5))
 
 
 def test_a_missing_package_is_named_with_its_extra(simulator, monkeypatch):

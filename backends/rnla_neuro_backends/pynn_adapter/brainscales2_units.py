@@ -2,13 +2,15 @@
 
 The synaptic input of all neurons has one strength: `i_synin_gm` and `synapse_dac_bias` are shared. So one number, the
 deflection in LSB that a spike of weight 1 would hold up if its current stayed, turns currents into whole numbers, for
-all links alike. It is chosen so that the step of the host's weights is 1 on the chip, and reached by `i_synin_gm`.
+all links alike. It is chosen so that the step of the host's weights is 1 on the chip in the link where a unit of weight
+does least, and reached by `i_synin_gm`. Where a unit of weight does more, it takes more than one synapse.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,8 +35,9 @@ class Units:
         span: LSB from rest to threshold.
         step: Weight of the model for which 1 stands.
         unit: Deflection of a spike of weight 1 whose current stays, LSB.
-        gm: `i_synin_gm` that gives it.
+        gm: `i_synin_gm` that gives it, excitatory and inhibitory.
         maximum: Largest whole number of one synapse.
+        parts: Synapses of either sign for each weight of a link that changes, by its name.
     """
 
     speed_up: float
@@ -44,6 +47,7 @@ class Units:
     unit: float
     gm: tuple[int, int]
     maximum: int
+    parts: Mapping[str, int]
 
     def time(self, ms: FloatArray | float) -> FloatArray:
         """Turn biological ms into hardware ms."""
@@ -54,15 +58,23 @@ class Units:
         return current * cells.tau_m / cells.capacity * self.span / (cells.threshold - cells.rest)
 
     def whole(self, link: Link, post: Cells, weights: FloatArray) -> IntArray:
-        """Turn weights of the model into whole numbers; what is plastic stays within one synapse.
+        """Turn weights of the model into whole numbers, without a limit.
 
         Args:
             link: Whose weights.
             post: The cells it ends at.
             weights: Model weights, any shape.
         """
-        numbers = np.rint(weights * self.deflection(post, link.scale) / self.unit).astype(np.int64)
-        return numbers if link.fixed is not None else np.clip(numbers, -self.maximum, self.maximum)
+        return np.rint(weights * self.deflection(post, link.scale) / self.unit).astype(np.int64)
+
+    def limit(self, link: str) -> int:
+        """Return the largest whole number of a link that changes."""
+        return self.maximum * self.parts[link]
+
+    def shares(self, link: str, numbers: IntArray) -> list[IntArray]:
+        """Share whole numbers among the synapses of a link, as evenly as they go."""
+        n = self.parts[link]
+        return [np.sign(numbers) * ((np.abs(numbers) + k) // n) for k in range(n)]
 
     def parameters(self, cells: Cells, hardware: HardwareSpec) -> dict[str, float]:
         """Return the parameters of `CalibHXNeuronCuba` for cells, or refuse.
@@ -131,10 +143,12 @@ def choose_units(plan: Plan, hardware: HardwareSpec, gain: tuple[float, float]) 
     whole = hardware.integer_range or (-63, 63)
     step = hardware.weight_step or 2.0 / whole[1]
     cells = {one.name: one for one in plan.cells}
-    strongest = max((_millivolts(link, cells[link.post]) for link in plan.links if link.fixed is None), default=1.0)
+    effect = {link.name: _effect(link, cells[link.post]) for link in plan.links}
+    learned = [link.name for link in plan.links if link.fixed is None and plan.size(link.pre) > 1]  # not the biases
+    finest = min((effect[name] for name in learned), default=1.0)
     weakest_gain, strongest_gain = min(gain), max(gain)
     span = threshold - rest
-    per_span = strongest * step  # LSB of one whole number, for each LSB of span
+    per_span = finest * step  # LSB of one whole number, for each LSB of span
     largest_span = GM_RANGE[1] / DEFAULT_GM * weakest_gain / per_span
     smallest_span = GM_RANGE[0] / DEFAULT_GM * strongest_gain / per_span
     span = min(max(span, smallest_span), largest_span)
@@ -146,46 +160,58 @@ def choose_units(plan: Plan, hardware: HardwareSpec, gain: tuple[float, float]) 
         )
     unit = per_span * span
     gm = tuple(round(DEFAULT_GM * unit / one) for one in gain)
-    return Units(hardware.speed_up, rest, span, step, unit, (gm[0], gm[1]), whole[1])
+    parts = {link.name: 1 for link in plan.links if link.fixed is None}
+    parts |= {name: math.ceil(effect[name] / finest - 1e-6) for name in learned}
+    chosen = Units(hardware.speed_up, rest, span, step, unit, (gm[0], gm[1]), whole[1], parts)
+    return replace(chosen, parts=_fitted(plan, hardware, chosen))
 
 
-def _millivolts(link: Link, post: Cells) -> float:
+def _effect(link: Link, post: Cells) -> float:
     """Deflection of a unit of model weight, as a fraction of threshold minus rest."""
     return link.scale * post.tau_m / post.capacity / (post.threshold - post.rest)
 
 
-def check_size(plan: Plan, numbers: Mapping[str, IntArray], hardware: HardwareSpec, maximum: int) -> None:
-    """Refuse a network that one chip does not hold.
-
-    Args:
-        plan: The network.
-        numbers: Whole-numbered weights (n_post, n_pre) of the fixed links.
-        hardware: The platform.
-        maximum: Largest whole number of one synapse.
+def check_neurons(plan: Plan, hardware: HardwareSpec) -> None:
+    """Refuse more neurons than a chip has circuits.
 
     Raises:
-        BackendError: Too many neurons, or too many synapses of a neuron; with the numbers, and what to change.
+        BackendError: With the numbers, and what to change.
     """
     neurons = hardware.neurons
     circuits = 512 if neurons.circuits is None else int(neurons.circuits.number)
-    rows = _ROWS if neurons.fan_in is None else int(neurons.fan_in.number)
-    used = sum(cells.size for cells in plan.cells) * plan.n_agents
-    if used > circuits:
-        agents = circuits // max(1, sum(cells.size for cells in plan.cells))
-        way = f"no more than {agents} agents" if agents else "fewer neurons"
-        raise BackendError(f"simulator 'brainscales2': {used} neurons, a chip has {circuits} circuits: {way}")
+    each = sum(cells.size for cells in plan.cells)
+    if each * plan.n_agents > circuits:
+        way = f"no more than {circuits // each} agents" if each <= circuits else "fewer neurons"
+        raise BackendError(
+            f"simulator 'brainscales2': {each * plan.n_agents} neurons, a chip has {circuits} circuits: {way}"
+        )
+
+
+def _fitted(plan: Plan, hardware: HardwareSpec, units: Units) -> dict[str, int]:
+    """Return how many synapses each weight takes where the rows of a circuit are not enough for all that is wanted.
+
+    Raises:
+        BackendError: Not even one of either sign finds room.
+    """
+    fan_in = hardware.neurons.fan_in
+    rows = _ROWS if fan_in is None else int(fan_in.number)
+    parts = dict(units.parts)
     for cells in plan.cells:
-        needed = np.zeros(cells.size, dtype=np.int64)
-        for link in plan.links:
-            if link.post != cells.name:
-                continue
-            if link.fixed is None:
-                needed += 2 * plan.size(link.pre)
-            else:
-                needed += np.ceil(np.abs(numbers[link.name]) / maximum).astype(np.int64).sum(axis=1)
-        if needed.max() > rows:
-            raise BackendError(
-                f"simulator 'brainscales2': a neuron of {cells.name!r} needs {needed.max()} synapses, two for each "
-                f"signed weight, and a circuit has {rows}; circuits merge only into multi-compartment cells, which are "
-                "not calibrated: a layer of fewer sources (rnla check --hardware brainscales2 says how many)"
-            )
+        into = [link for link in plan.links if link.post == cells.name]
+        fixed = np.zeros(cells.size, dtype=np.int64)
+        for link in into:
+            if link.fixed is not None:
+                numbers = np.abs(units.whole(link, cells, link.fixed))
+                fixed += np.ceil(numbers / units.maximum).astype(np.int64).sum(axis=1)
+        changing = [link.name for link in into if link.fixed is None]
+        sources = {link.name: plan.size(link.pre) for link in into}
+        while (needed := int(fixed.max()) + 2 * sum(parts[name] * sources[name] for name in changing)) > rows:
+            most = max(changing, key=lambda name: parts[name] * (parts[name] > 1), default="")
+            if not most or parts[most] == 1:
+                raise BackendError(
+                    f"simulator 'brainscales2': a neuron of {cells.name!r} needs {needed} synapses, two for each "
+                    f"signed weight, and a circuit has {rows}; circuits merge only into multi-compartment cells, which are "
+                    "not calibrated: a layer of fewer sources (rnla check --hardware brainscales2 says how many)"
+                )
+            parts[most] -= 1
+    return parts

@@ -24,7 +24,7 @@ from rnla_neuro_backends.pynn_adapter.brainscales2_units import (
     DAC_BIAS,
     DEFAULT_GM,
     Units,
-    check_size,
+    check_neurons,
     choose_units,
     times,
 )
@@ -43,9 +43,9 @@ class Brainscales2Simulator(Simulator):
         hardware: The platform file.
         units: The translation, once the chip has been measured.
         populations: PyNN's populations by name, all agents in one.
-        projections: PyNN's projections by link, agent and receptor.
+        projections: PyNN's projections by link, agent and receptor; several where a weight takes several synapses.
         runs: Hardware runs so far.
-        clipped: Weights beyond the largest whole number that were given so far.
+        clipped: Weights beyond what the synapses of a link can be that were given so far.
     """
 
     name: ClassVar[str] = "brainscales2"
@@ -58,7 +58,7 @@ class Brainscales2Simulator(Simulator):
     plan: Plan
     units: Units
     populations: dict[str, Any]
-    projections: dict[tuple[str, int, str], Any]
+    projections: dict[tuple[str, int, str], list[Any]]
 
     def __init__(self, hardware: HardwareSpec | None = None) -> None:
         self.hardware = load_hardware("brainscales2") if hardware is None else hardware
@@ -83,15 +83,15 @@ class Brainscales2Simulator(Simulator):
         self.plan = plan
         self._cells = {cells.name: cells for cells in plan.cells}
         self._links = {link.name: link for link in plan.links}
+        check_neurons(plan, self.hardware)  # refused before minutes of measuring and calibration
         for cells in plan.cells:
-            times(cells, self.hardware)  # refused before minutes of measuring and calibration
+            times(cells, self.hardware)
         self.units = choose_units(plan, self.hardware, self.measure_gain())
         fixed = {
             link.name: self.units.whole(link, self._cells[link.post], link.fixed)
             for link in plan.links
             if link.fixed is not None
         }
-        check_size(plan, fixed, self.hardware, self.units.maximum)
         self._numbers = {
             (link.name, agent): np.zeros((plan.size(link.post), plan.size(link.pre)), dtype=np.int64)
             for link in plan.links
@@ -182,13 +182,14 @@ class Brainscales2Simulator(Simulator):
         pre, post = self._part(link.pre, agent), self._part(link.post, agent)
         for kind, sign in (("excitatory", 1), ("inhibitory", -1)):
             if numbers is None:
-                self.projections[link.name, agent, kind] = self._project(pre, post, kind)
+                parts = range(self.units.parts[link.name])
+                self.projections[link.name, agent, kind] = [self._project(pre, post, kind) for _ in parts]
                 continue
             to, of = np.nonzero(np.sign(numbers) == sign)
             if len(to):
                 rows = [(int(i), int(j), float(numbers[j, i]), 0.0) for i, j in zip(of, to, strict=True)]
                 connector = self.sim.FromListConnector(rows, column_names=["weight", "delay"])
-                self.projections[link.name, agent, kind] = self._project(pre, post, kind, connector)
+                self.projections[link.name, agent, kind] = [self._project(pre, post, kind, connector)]
 
     def _project(self, pre: Any, post: Any, kind: str, connector: Any = None) -> Any:
         sim = self.sim
@@ -208,19 +209,20 @@ class Brainscales2Simulator(Simulator):
     def write(self, link: str, agent: int, weights: FloatArray, changed: FloatArray | None = None) -> None:
         """Set weights as whole numbers; see `Simulator.write`. Those beyond the largest are clipped and counted."""
         self._own()
-        one = self._links[link]
-        wide = Link(one.name, one.pre, one.post, one.scale, fixed=weights)  # without the limit, to count
-        beyond = np.abs(self.units.whole(wide, self._cells[one.post], weights)) > self.units.maximum
-        self.clipped += int(beyond.sum())
-        numbers = self.units.whole(one, self._cells[one.post], weights)
+        one, limit = self._links[link], self.units.limit(link)
+        wanted = self.units.whole(one, self._cells[one.post], weights)
+        self.clipped += int(np.sum(np.abs(wanted) > limit))
+        numbers = np.clip(wanted, -limit, limit)
         before, self._numbers[link, agent] = self._numbers[link, agent], numbers
         self._set(link, agent, numbers, before)
 
     def _set(self, link: str, agent: int, numbers: IntArray, before: IntArray | None) -> None:
-        for kind, limit in (("excitatory", np.maximum), ("inhibitory", np.minimum)):
-            own = limit(numbers, 0)
-            if before is None or not np.array_equal(own, limit(before, 0)):
-                self.projections[link, agent, kind].set(weight=own.T.astype(float))
+        for kind, limited in (("excitatory", np.maximum), ("inhibitory", np.minimum)):
+            shares = self.units.shares(link, limited(numbers, 0))
+            old = [None] * len(shares) if before is None else self.units.shares(link, limited(before, 0))
+            for projection, share, was in zip(self.projections[link, agent, kind], shares, old, strict=True):
+                if was is None or not np.array_equal(share, was):
+                    projection.set(weight=share.T.astype(float))
 
     def _write_all(self) -> None:
         for (link, agent), numbers in self._numbers.items():
