@@ -200,7 +200,8 @@ def _inputs(line: Line, network: NetworkSpec, hardware: HardwareSpec, code: str)
             continue
 
         def apply(case: Case, name: str = name) -> Case:
-            return replace(case[0], model=with_input(case[0].model, name, units=False)), case[1]
+            plain = with_input(case[0].model, "analog", units=False)  # the parameters of another code go
+            return replace(case[0], model=with_input(plain, name, units=False)), case[1]
 
         yield _Change(f"--input {','.join([*extra, name])}", "input as spikes", apply)
     if line.verdict != Verdict.EXCEEDS or hardware.inputs.rate is None:

@@ -164,7 +164,7 @@ def test_weights_are_rounded_and_clipped_by_as_much_as_is_said():
 def test_a_few_clipped_weights_are_a_rounding():
     net, hardware = network(64, 40, 10), chip()
     weights = net.initial_weights()
-    weights[0][0, 0, :3] = 2.5  # 3 of 3010
+    weights[0][0, 0, :3] = 1.2 * hardware.weights.range.number  # 3 of 3010
     report = fit(net, hardware, weights)
     assert report.line("weight_range").verdict == Verdict.ROUNDED
     assert report.fits
@@ -270,11 +270,12 @@ def test_the_bias_holds_the_baseline_of_centred_spikes():
     net = network(3, 2, 2)
     weights = [np.array([[[0.1, 0.2, -0.4, 0.05], [1.0, 1.0, 1.0, 0.0]]]), np.zeros((1, 2, 3))]
     # inputs send 2*s - 1, so that the constant of the second neuron is 0 - (1 + 1 + 1)
-    line = fit(net, chip(), weights).line("bias")
+    hardware = changed(chip(), "weights", range=figure(2))
+    line = fit(net, hardware, weights).line("bias")
     assert line.used == pytest.approx(3.0)
     assert "2 synapses of the largest weight (2)" in line.note
     analog = network(3, 2, 2, code="")  # the input is a current, without a baseline; hidden spikes have one
-    assert fit(analog, chip(), weights).line("bias").used == pytest.approx(0.05)
+    assert fit(analog, hardware, weights).line("bias").used == pytest.approx(0.05)
 
 
 def test_delays_that_cannot_be_set_are_a_rounding():
