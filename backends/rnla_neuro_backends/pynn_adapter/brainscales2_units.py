@@ -210,8 +210,8 @@ def _fitted(plan: Plan, hardware: HardwareSpec, units: Units) -> dict[str, int]:
             if not most or parts[most] == 1:
                 raise BackendError(
                     f"simulator 'brainscales2': a neuron of {cells.name!r} needs {needed} synapses, two for each "
-                    f"signed weight, and a circuit has {rows}; circuits merge only into multi-compartment cells, which are "
-                    "not calibrated: a layer of fewer sources (rnla check --hardware brainscales2 says how many)"
+                    f"signed weight, and a circuit has {rows}; circuits merge only into multi-compartment cells, "
+                    "which are not calibrated: way out: fewer sources (see rnla check --hardware brainscales2)"
                 )
             parts[most] -= 1
     return parts
