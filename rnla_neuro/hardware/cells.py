@@ -14,6 +14,7 @@ from types import MappingProxyType
 
 import sympy as sp
 
+from rnla_neuro.spec.constants import default_constants
 from rnla_neuro.spec.equations import split_equations, split_statements
 from rnla_neuro.spec.expressions import identifiers, parse, parse_tree
 from rnla_neuro.spec.model import ModelSpec, NeuronSpec
@@ -82,6 +83,7 @@ def read_cell(model: ModelSpec, name: str, spec: NeuronSpec) -> Cell:
         spec: The neuron type.
     """
     section = Section(model, name, spec)
+    section.known |= default_constants(model, name)
     decays = _decays(section)
     if spec.threshold is None:
         return Cell(name, spikes=False, voltages=decays)
@@ -99,7 +101,7 @@ def read_cell(model: ModelSpec, name: str, spec: NeuronSpec) -> Cell:
         linear=state is None or _linear(section, state),
         threshold=threshold,
         reset=None if state is None else _reset(section, state, threshold),
-        refractory=refractory_time(model, spec, section.where),
+        refractory=refractory_time(model, name, spec),
         chance="chance" in compared,
         filters={one: decays[one] for one in decays if one in raised},
         voltages={one: tau for one, tau in decays.items() if one not in raised and one != state},
@@ -185,13 +187,14 @@ def _reset(section: Section, state: str, threshold: float | None) -> float | Non
     return None
 
 
-def refractory_time(model: ModelSpec, spec: NeuronSpec, where: str) -> float:
-    """Return a refractory time in seconds; 0: there is none."""
+def refractory_time(model: ModelSpec, name: str, spec: NeuronSpec) -> float:
+    """Return the refractory time of a neuron type in seconds; 0: there is none."""
     if spec.refractory is None:
         return 0.0
     known = {name: Quantity(one.value, TIME if one.unit == "s" else NONE) for name, one in model.parameters.items()}
     known |= {"T": Quantity(model.trial.duration, TIME), "dt": Quantity(model.trial.dt, TIME)}
-    return float(evaluate(spec.refractory, f"{where} refractory", known.get, known).value)
+    known |= {one: Quantity(value, NONE) for one, value in default_constants(model, name).items()}
+    return float(evaluate(spec.refractory, f"[neuron.{name}] refractory", known.get, known).value)
 
 
 def trace_time(model: ModelSpec) -> float | None:
@@ -223,7 +226,7 @@ def input_rate(model: ModelSpec) -> InputRate:
     for x in (1, 0):
         rate = _rate_at(section, x)
         if rate is None:
-            most = 1 / max(refractory_time(model, spec, section.where), dt)
+            most = 1 / max(refractory_time(model, "input", spec), dt)
             return InputRate(most, most, exact=False)
         ends.append(min(rate, 1 / dt))
     return InputRate(ends[0], ends[1])

@@ -332,6 +332,16 @@ def test_what_the_strings_say_of_a_neuron():
     assert baseline(model(), model().hidden) == pytest.approx(-1.0)
 
 
+def test_constants_of_single_neurons_count_by_their_defaults():
+    text = model("spiking_lif_nla", "").text
+    text = text.replace(
+        "dV/dt = (J - V)/tau_mem : 1 (unless refractory)", "dV/dt = (J - V)/(k*tau_mem) : 1\nk : 1 (constant)"
+    )
+    text = text.replace('refractory = "t_ref"', 'refractory = "t_ref*k"\ninitial.k = "3"')
+    cell = read_cells(parse_model(text.split("[pynn]")[0], model("spiking_lif_nla", "").path))["hidden"]
+    assert (cell.tau, cell.refractory) == (pytest.approx(0.03), pytest.approx(0.006))
+
+
 @pytest.mark.parametrize(
     ("code", "peak", "middle"), [("poisson", 500, 250), ("regular", 500, 250), ("latency", 10, 10), ("", 0, 0)]
 )
