@@ -14,15 +14,23 @@ from rnla_neuro.errors import ConfigError, RunFolderError, unknown
 
 if TYPE_CHECKING:
     from rnla_neuro.reproduce.finding import Finding
+    from rnla_neuro.reproduce.publications import Publication
 
-PUBLICATIONS = ("poster",)
-SEEDS, QUICK_SEEDS, QUICK_SCALE = "901-910", "901-903", 0.1
+NAMES = ("poster", "pong")
+QUICK_SEEDS, QUICK_SCALE = "901-903", 0.1
 EXAMPLES = (
     ("every claim of the poster, ten seeds", "rnla reproduce poster"),
     ("a first look: three seeds, a tenth of the trials", "rnla reproduce poster --quick"),
     ("two of the claims", "rnla reproduce poster --only lag,delays --out runs/poster"),
+    ("Pong by reward-modulated STDP on NEST, and R-NLA beside it", "rnla reproduce pong"),
 )
-ARGUMENTS = (("PUBLICATION", "poster: Kungl et al., 'Deep reinforcement learning in a time-continuous model'"),)
+ARGUMENTS = (
+    (
+        "PUBLICATION",
+        "poster: Kungl et al., 'Deep reinforcement learning in a time-continuous model'; pong: Wunderlich et al. 2019, "
+        "Front. Neurosci. 13:260 (needs the extra pynn)",
+    ),
+)
 
 
 @click.command(
@@ -36,43 +44,49 @@ ARGUMENTS = (("PUBLICATION", "poster: Kungl et al., 'Deep reinforcement learning
 @click.argument("publication")
 @click.option(
     "--only", cls=Option, metavar="KEY,KEY,…",
-    help="only these checks: lag, phases, errors, self-teaching, perturbation, three-factors, homeostasis, "
-    "parity, delays",
+    help="only these checks; of the poster: lag, phases, errors, self-teaching, perturbation, three-factors, "
+    "homeostasis, parity, delays; of pong: learning, exploration, fixed-pattern, beside",
 )  # fmt: skip
 @click.option(
     "--seeds", cls=Option, type=values.Text("SEEDS", values.seeds), default=None,
-    help=f"a count, a range or a list; by default {SEEDS}, which tuned nothing",
+    help="a count, a range or a list; by default 901-910 (poster) or 901-905 (pong), which tuned nothing",
 )  # fmt: skip
 @click.option("--quick", cls=Option, is_flag=True, help="three seeds and a tenth of the trials: verdicts may differ")
 @click.option(
-    "--out", cls=Option, metavar="FOLDER", default=None, help="where; by default runs/poster, or runs/poster-quick"
+    "--out",
+    cls=Option,
+    metavar="FOLDER",
+    default=None,
+    help="where; by default runs/PUBLICATION, or runs/PUBLICATION-quick",
 )
 @shared.as_json()
 def command(
     publication: str, only: str | None, seeds: tuple[int, ...] | None, quick: bool, out: str | None, as_json: bool
 ) -> None:
     """Reproduce."""
-    if publication not in PUBLICATIONS:
-        raise ConfigError(unknown("publication", publication, PUBLICATIONS))
+    if publication not in NAMES:
+        raise ConfigError(unknown("publication", publication, NAMES))
     from rnla_neuro.cli import screen
     from rnla_neuro.cli.app import Stopped
+    from rnla_neuro.reproduce.publications import PUBLICATIONS
 
-    folder = Path(out or ("runs/poster-quick" if quick else "runs/poster")).absolute()
+    about_it = PUBLICATIONS[publication]
+    folder = Path(out or f"runs/{publication}{'-quick' if quick else ''}").absolute()
     if folder.exists() and not folder.is_dir():
         raise RunFolderError(f"--out {out}: {folder} is a file; a folder is needed, a new one or one to go on with")
-    chosen = seeds if seeds is not None else values.seeds(QUICK_SEEDS if quick else SEEDS)
+    chosen = seeds if seeds is not None else values.seeds(QUICK_SEEDS if quick else about_it.seeds)
     keys = tuple(key.strip() for key in only.split(",") if key.strip()) if only is not None else ()
     with screen.only_json_on_stdout(as_json):
         began = time.monotonic()
         try:
-            findings = _findings(folder, chosen, QUICK_SCALE if quick else 1.0, keys)
+            findings = _findings(about_it, folder, chosen, QUICK_SCALE if quick else 1.0, keys)
         except KeyboardInterrupt as stop:
             raise Stopped(f"stopped: {folder} keeps what is finished; the same command goes on from there") from stop
         from rnla_neuro.reproduce.write import write_findings
 
         about = {"command": _command(publication, keys, chosen, quick), "seeds": ", ".join(map(str, chosen))}
         about |= {"minutes": f"{(time.monotonic() - began) / 60:.1f}"} | ({"quick": "yes"} if quick else {})
-        written = write_findings(findings, folder, about)
+        written = write_findings(findings, folder, about, about_it)
     if as_json:
         screen.print_json({"folder": str(folder), "findings": [one.as_dict() for one in findings]})
         return
@@ -88,18 +102,21 @@ def _command(publication: str, keys: tuple[str, ...], seeds: tuple[int, ...], qu
     return " ".join([*parts, *(["--quick"] if quick else [])])
 
 
-def _findings(folder: Path, seeds: tuple[int, ...], scale: float, keys: tuple[str, ...]) -> list[Finding]:
+def _findings(
+    publication: Publication, folder: Path, seeds: tuple[int, ...], scale: float, keys: tuple[str, ...]
+) -> list[Finding]:
     """Make the checks, with a live line of what is under way."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from rnla_neuro.reproduce.poster import CHECKS, reproduce
+    from rnla_neuro.reproduce.publications import reproduce
     from rnla_neuro.reproduce.runs import Workshop
 
+    checks = publication.checks
     for key in keys:  # before the bar, which leaves an empty line behind
-        if key not in CHECKS:
-            raise ConfigError(unknown("check", key, CHECKS))
-    total = len(keys or CHECKS)
+        if key not in checks:
+            raise ConfigError(unknown("check", key, checks))
+    total = len(keys or checks)
     words = TextColumn("{task.description:32.32}"), BarColumn(), TextColumn("{task.fields[claims]}")
     columns: tuple[Any, ...] = (*words, TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -107,11 +124,11 @@ def _findings(folder: Path, seeds: tuple[int, ...], scale: float, keys: tuple[st
         begun: list[str] = []
 
         def tell(what: str, part: float) -> None:
-            if what in CHECKS and part == 0.0 and what not in begun:
+            if what in checks and part == 0.0 and what not in begun:
                 begun.append(what)
             progress.update(bar, description=what, completed=part, claims=f"claim {len(begun)} of {total}")
 
-        return reproduce(Workshop(folder, seeds, scale, tell), keys)
+        return reproduce(publication, Workshop(folder, seeds, scale, tell), keys)
 
 
 __all__ = ["command"]

@@ -119,8 +119,8 @@ class Finding:
 
 
 @cache
-def _texts() -> dict[str, dict[str, str]]:
-    return tomllib.loads((Path(__file__).parent / "poster.toml").read_text(encoding="utf-8"))
+def _texts(publication: str) -> dict[str, dict[str, str]]:
+    return tomllib.loads((Path(__file__).parent / f"{publication}.toml").read_text(encoding="utf-8"))
 
 
 def finding(
@@ -129,9 +129,10 @@ def finding(
     reason: str,
     rows: Sequence[Row],
     picture: Picture | None = None,
+    publication: str = "poster",
     **values: Any,
 ) -> Finding:
-    """Return a finding with the texts of ``poster.toml``.
+    """Return a finding with the texts of a publication's file, such as ``poster.toml``.
 
     Args:
         key: Of the check, a section of that file.
@@ -139,9 +140,10 @@ def finding(
         reason: The verdict in a sentence.
         rows: What was measured.
         picture: What is drawn.
+        publication: Whose texts: the stem of the file.
         values: What the texts name in braces.
     """
-    texts = {name: " ".join(text.split()).format(**values) for name, text in _texts()[key].items()}
+    texts = {name: " ".join(text.split()).format(**values) for name, text in _texts(publication)[key].items()}
     return Finding(
         key=key,
         title=texts["title"],

@@ -24,18 +24,22 @@ from rnla_neuro.analysis.report import (
 from rnla_neuro.analysis.report.blocks import Block, Tone
 from rnla_neuro.analysis.report.drawing import band, colour, curves
 from rnla_neuro.reproduce.finding import Finding, Picture
+from rnla_neuro.reproduce.publications import Publication
 from rnla_neuro.run_config import versions_in_use
 
 _TONES: Mapping[str, Tone] = {"reproduced": "good", "reproduced with changes": "warn", "not reproduced": "bad"}
 
 
-def write_findings_page(findings: Sequence[Finding], path: Path, about: Mapping[str, Any]) -> Path:
+def write_findings_page(
+    findings: Sequence[Finding], path: Path, about: Mapping[str, Any], publication: Publication
+) -> Path:
     """Write the page; return its path.
 
     Args:
         findings: What came of the checks.
         path: Of the page.
         about: How it was made, by name.
+        publication: Whose claims they are.
 
     Raises:
         MissingExtraError: The extra ``report`` is not installed.
@@ -48,10 +52,13 @@ def write_findings_page(findings: Sequence[Finding], path: Path, about: Mapping[
         "How it was made", (Facts(tuple((name, str(value)) for name, value in {**about, **versions_in_use()}.items())),)
     )
     page = Page(
-        title="The poster, claim by claim",
-        lead=f"Kungl et al., “Deep reinforcement learning in a time-continuous model”. {lead}. Each criterion was set "
-        "before it was measured.",
-        sections=(Section("Verdicts", (_verdicts(findings),)), *map(_section, findings), made),
+        title=publication.title,
+        lead=f"{publication.source} {lead}. Each criterion was set before it was measured.",
+        sections=(
+            Section("Verdicts", (_verdicts(findings),)),
+            *(_section(one, publication) for one in findings),
+            made,
+        ),
     )
     return write_page(page, path)
 
@@ -65,8 +72,8 @@ def _verdicts(findings: Sequence[Finding]) -> Table:
     return Table("Every claim, and what became of it", (Column("Claim"), Column("Verdict"), Column("In figures")), rows)
 
 
-def _section(finding: Finding) -> Section:
-    blocks: list[Block] = [Text(f"The poster: {finding.claim}"), Text(finding.reason)]
+def _section(finding: Finding, publication: Publication) -> Section:
+    blocks: list[Block] = [Text(f"{publication.word}: {finding.claim}"), Text(finding.reason)]
     points = [f"Experiment: {finding.experiment}", f"Criterion: {finding.criterion}"]
     points += [f"What was changed: {finding.changes}"] if finding.changes else []
     blocks.append(Points(tuple(points)))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from typing import Final
 
-from rnla_neuro.errors import ConfigError, unknown
 from rnla_neuro.reproduce import dynamics, learning
 from rnla_neuro.reproduce.finding import Finding
 from rnla_neuro.reproduce.runs import Workshop
@@ -23,28 +20,3 @@ CHECKS: Final[dict[str, Callable[[Workshop], Finding]]] = {
     "parity": learning.check_parity,
     "delays": learning.check_delays,
 }
-
-
-def reproduce(shop: Workshop, only: Sequence[str] = ()) -> list[Finding]:
-    """Check the claims, in the poster's order.
-
-    Args:
-        shop: Where, and how much.
-        only: Keys of the checks to make; empty: all.
-
-    Raises:
-        ConfigError: There is no such check, or fewer than 2 seeds.
-    """
-    for key in only:
-        if key not in CHECKS:
-            raise ConfigError(unknown("check", key, CHECKS))
-    if len(shop.seeds) < 2:
-        raise ConfigError(f"{len(shop.seeds)} seed: at least 2 are needed for an interval")
-    findings = []
-    for key, check in CHECKS.items():
-        if only and key not in only:
-            continue
-        began = time.monotonic()
-        shop.tell(key, 0.0)
-        findings.append(replace(check(shop), seconds=time.monotonic() - began))
-    return findings

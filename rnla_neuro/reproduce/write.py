@@ -12,6 +12,7 @@ from rnla_neuro import __version__
 from rnla_neuro.errors import MissingExtraError
 from rnla_neuro.records import whole_or_nothing
 from rnla_neuro.reproduce.finding import Finding, Picture
+from rnla_neuro.reproduce.publications import Publication
 from rnla_neuro.run_config import plain
 
 
@@ -19,7 +20,9 @@ class MissingReportWarning(UserWarning):
     """The page is not written, because an extra is not installed."""
 
 
-def write_findings(findings: Sequence[Finding], folder: Path, about: dict[str, Any]) -> list[Path]:
+def write_findings(
+    findings: Sequence[Finding], folder: Path, about: dict[str, Any], publication: Publication
+) -> list[Path]:
     """Write ``findings.json``, ``findings.md``, ``report.html`` and ``figures/KEY.png|svg``; return the paths.
 
     Without the extra ``report`` there is no ``report.html``, and a warning says so.
@@ -28,6 +31,7 @@ def write_findings(findings: Sequence[Finding], folder: Path, about: dict[str, A
         findings: What came of the checks.
         folder: Where; what is there of the same name is replaced.
         about: How it was made, for the files.
+        publication: Whose claims they are.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "figures").mkdir(exist_ok=True)
@@ -44,7 +48,7 @@ def write_findings(findings: Sequence[Finding], folder: Path, about: dict[str, A
     try:
         from rnla_neuro.reproduce.page import write_findings_page
 
-        written.append(write_findings_page(findings, folder / "report.html", about))
+        written.append(write_findings_page(findings, folder / "report.html", about, publication))
     except MissingExtraError as error:
         warnings.warn(f"report.html is not written: {error}", MissingReportWarning, stacklevel=2)
     return written

@@ -11,19 +11,25 @@ import pytest
 
 from rnla_neuro import reproduce
 from rnla_neuro.cli.app import execute
+from rnla_neuro.cli.reproduce import NAMES
 from rnla_neuro.errors import ConfigError, RunFolderError
-from rnla_neuro.reproduce import poster
 from rnla_neuro.reproduce.dynamics import check_errors, error_cosines
 from rnla_neuro.reproduce.finding import Finding, Picture, Row, Series, finding
+from rnla_neuro.reproduce.publications import PUBLICATIONS
 from rnla_neuro.reproduce.runs import Workshop, accuracies
 from rnla_neuro.reproduce.write import as_markdown, draw
 
-TEXTS = tomllib.loads((Path(reproduce.__file__).parent / "poster.toml").read_text(encoding="utf-8"))
+
+def test_the_command_line_knows_all_publications():
+    assert list(NAMES) == list(PUBLICATIONS)
 
 
-def test_every_check_has_its_texts():
-    assert set(TEXTS) == set(poster.CHECKS)
-    for texts in TEXTS.values():
+@pytest.mark.parametrize("name", NAMES)
+def test_every_check_has_its_texts(name):
+    sections = tomllib.loads((Path(reproduce.__file__).parent / f"{name}.toml").read_text(encoding="utf-8"))
+    assert PUBLICATIONS[name].name == name
+    assert set(sections) == set(PUBLICATIONS[name].checks)
+    for texts in sections.values():
         assert {"title", "claim", "experiment", "criterion"} <= set(texts) <= {
             "title", "claim", "experiment", "criterion", "changes",
         }  # fmt: skip
@@ -126,7 +132,8 @@ def test_the_page_has_every_finding_and_says_when_it_was_a_quick_look(tmp_path):
         finding("lag", "reproduced", "late by <1 ms", [Row("a & b", 1.0)], lines, **values),
         finding("perturbation", "not reproduced", "no", [Row("c", 2.0, 1.0, 3.0, 5)], bars, **values),
     ]
-    text = write_findings_page(found, tmp_path / "page.html", {"command": "x", "quick": "yes"}).read_text()
+    about = {"command": "x", "quick": "yes"}
+    text = write_findings_page(found, tmp_path / "page.html", about, PUBLICATIONS["poster"]).read_text()
     assert found[0].title in text
     assert found[1].title in text
     assert "a &amp; b" in text
