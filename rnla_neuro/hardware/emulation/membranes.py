@@ -134,12 +134,13 @@ def _threshold(model: ModelSpec, text: str, name: str, where: str) -> float | No
 
     A hazard such as ``exp((V - V_th)/width)`` has its threshold where its exponent is 0.
     """
-    condition = parse(f"int({text})", where, symbol).xreplace(_constants(model))
+    condition = parse(f"int({text})", where, symbol)  # numbers come in later: sympy takes them out of an exponent
     membrane = symbol(name)
     inside = [one.args[0] for one in condition.atoms(sp.exp) if one.has(membrane)]
     if not inside:
         inside = [one.lhs - one.rhs for one in condition.atoms(sp.core.relational.Relational) if one.has(membrane)]
-    for expression in inside:
+    for one in inside:
+        expression = one.xreplace(_constants(model))
         slope = sp.diff(expression, membrane)
         if slope.is_number and slope != 0:
             at = expression.xreplace({membrane: sp.Integer(0)}) / -slope
