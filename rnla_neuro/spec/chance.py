@@ -52,8 +52,8 @@ def chance_key(seed: int) -> int:
     return (seed & _MASK) ^ (((seed >> 32) * 2654435769) & _MASK)
 
 
-def chance(key: int, neurons: npt.ArrayLike, steps: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return the numbers in [0, 1) of neurons at steps; the two arrays are broadcast against each other.
+def chance(key: npt.ArrayLike, neurons: npt.ArrayLike, steps: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Return the numbers in [0, 1) of neurons at steps; arrays are broadcast against each other.
 
     Args:
         key: `chance_key` of the agent's seed.

@@ -103,7 +103,7 @@ def _averaged(voltage: FloatArray, converter: Converter, repeats: int, rng: np.r
     return np.asarray(readings.mean(axis=1), dtype=np.float64)
 
 
-def _decay_time(at: FloatArray, seen: FloatArray) -> FloatArray:
+def _decay_time(at: FloatArray, seen: npt.NDArray[np.floating]) -> FloatArray:
     """Fit an exponential to readings above rest: a line through their logarithms, weighted by their squares."""
     positive = np.maximum(seen, 0.5)
     weight, y = positive**2, np.log(positive)

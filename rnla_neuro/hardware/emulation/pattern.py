@@ -21,7 +21,7 @@ SMALLEST: Final = 0.05
 
 def stream(seed: int, *names: object) -> np.random.SeedSequence:
     """Return the source of chance that a seed and some names determine, independent of those of other names."""
-    return np.random.SeedSequence([seed, *(zlib.crc32(str(name).encode()) for name in names)])
+    return np.random.SeedSequence([int(seed), *(zlib.crc32(str(name).encode()) for name in names)])
 
 
 def of_neurons(seed: int, quantity: str, population: str, size: int) -> FloatArray:

@@ -72,11 +72,7 @@ class ChipSimulation(Simulation):
             effects.grid is None and "weight" not in effects.spreads and not effects.between_runs
             and not effects.trial and all(one is None for one in chip.offsets)
         )  # fmt: skip
-        self._keys = {
-            (use, name): [_key(a, c, use, name) for a, c in zip(chip.agent_seeds, chip.chip_seeds, strict=True)]
-            for use in (_TRIAL, _TEST)
-            for _, name in chip.noisy
-        }
+        self._noises = {use: _Noise(inner.weights(), chip, use) for use in (_TRIAL, _TEST) if effects.trial}
         self._written: list[FloatArray] = []
         self._stale = False
         if not self._direct:
@@ -172,16 +168,8 @@ class ChipSimulation(Simulation):
         self._stale = noise is not None  # the next run has other noise
 
     def _noise(self, use: str, number: int) -> list[FloatArray | None] | None:
-        """Return the currents that are new in a trial, (A, n_post) a projection."""
-        std = self.chip.effects.trial
-        if not std:
-            return None
-        found: list[FloatArray | None] = [None] * len(self._written)
-        for k, name in self.chip.noisy:
-            neurons = np.arange(self._written[k].shape[1])
-            keys = np.array(self._keys[use, name])[:, None]
-            found[k] = std * ndtri(chance_of(keys, neurons, number) + _HALF)
-        return found
+        """Return the currents that are new in a trial, (A, n_post) a projection or None; None: there are none."""
+        return self._noises[use].of(number) if use in self._noises else None
 
     def finish(self, events: EventBatch) -> None:
         """Let time pass until the last event, held ones first, has been applied; see `Simulation.finish`."""
@@ -286,11 +274,32 @@ class ChipSimulation(Simulation):
         self.inner.close()
 
 
-def _key(agent: int, chip: int, use: str, name: str) -> int:
-    """Return the key by which the trial noise of a population is drawn."""
-    return int(stream(chip, agent, use, name).generate_state(1, dtype=np.uint32)[0])
+class _Noise:
+    """Currents that are new in each trial: a hash of chip, agent, population, neuron and number of the trial.
 
+    Args:
+        weights: What projections are like.
+        chip: What the chip does.
+        use: Name of the use, each with other numbers.
+    """
 
-def chance_of(keys: npt.NDArray[np.int64], neurons: npt.NDArray[np.int64], number: int) -> FloatArray:
-    """Return numbers in [0, 1) for agents (A, 1) and neurons (N,) in a trial, shape (A, N)."""
-    return chance(keys, neurons, np.array(number))  # type: ignore[arg-type]  # keys are spread as the others are
+    def __init__(self, weights: Sequence[FloatArray], chip: OnChip, use: str) -> None:
+        self._std, self._places = chip.effects.trial, [None] * len(weights)
+        keys, neurons, ends = [], [], [0]
+        seeds = list(zip(chip.chip_seeds, chip.agent_seeds, strict=True))
+        for k, name in chip.noisy:
+            size = weights[k].shape[1]
+            key = [stream(*both, use, name).generate_state(1, dtype=np.uint32)[0] for both in seeds]
+            keys.append(np.repeat(np.array(key, dtype=np.int64)[:, None], size, axis=1))
+            neurons.append(np.arange(size))
+            ends.append(ends[-1] + size)
+        self._keys, self._neurons = np.concatenate(keys, axis=1), np.concatenate(neurons)
+        self._parts = [(k, a, b) for (k, _), a, b in zip(chip.noisy, ends[:-1], ends[1:], strict=True)]
+
+    def of(self, number: int) -> list[FloatArray | None]:
+        """Return the currents of a trial, (A, n_post) a projection, or None where there are none."""
+        drawn = self._std * ndtri(chance(self._keys, self._neurons, number) + _HALF)
+        found: list[FloatArray | None] = [*self._places]
+        for k, a, b in self._parts:
+            found[k] = drawn[:, a:b]
+        return found

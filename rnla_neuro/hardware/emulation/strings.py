@@ -86,6 +86,8 @@ def emulated(model: ModelSpec, effects: Effects, n_inputs: int) -> Emulated:
         ConfigError: The model cannot be emulated; the message names the section, the key and the way out.
     """
     data = tomllib.loads(model.text)
+    for kind, spec in model.neurons.items():
+        data["neuron"][kind]["equations"] = spec.equations  # without the constants that the file itself declares
     constants: dict[str, dict[str, Deviation]] = {}
     at_bias: dict[str, tuple[str, ...]] = {}
     for kind in ON_CHIP:
@@ -100,8 +102,8 @@ def emulated(model: ModelSpec, effects: Effects, n_inputs: int) -> Emulated:
     lossy = lossy_input(model, effects, n_inputs, data)
     if not (constants or reads or lossy):
         return Emulated(model, at_bias=at_bias)
-    for kind, found in constants.items():
-        _declare(found, data["neuron"][kind])
+    for kind, spec in model.neurons.items():
+        _declare(constants.get(kind, {}), spec, data["neuron"][kind])
     text = tomli_w.dumps(data, multiline_strings=True)
     made = parse_model(text, Path(model.path.name), model.overrides)
     check_units_cached(made)
@@ -132,12 +134,14 @@ def _neuron(
     return found, left
 
 
-def _declare(constants: Mapping[str, Deviation], table: dict[str, Any]) -> None:
-    """Declare the constants of a neuron, each with the value that changes nothing."""
-    lines = [f"{name} : 1 (constant)" for name in constants]
-    table["equations"] = table["equations"].rstrip() + "\n" + "\n".join(lines) + "\n"
-    initial = {name: "1" if one.is_factor else "0" for name, one in constants.items()}
-    table["initial"] = {**table.get("initial", {}), **initial}
+def _declare(constants: Mapping[str, Deviation], spec: NeuronSpec, table: dict[str, Any]) -> None:
+    """Declare the constants of a neuron: the file's own, and ours, each with the value that changes nothing."""
+    lines = [f"{name} : 1 (constant)" for name in (*spec.constants, *constants)]
+    if lines:
+        table["equations"] = table["equations"].rstrip() + "\n" + "\n".join(lines) + "\n"
+    if constants:
+        initial = {name: "1" if one.is_factor else "0" for name, one in constants.items()}
+        table["initial"] = {**table.get("initial", {}), **initial}
 
 
 def _line(equation: Equation, text: str) -> str:

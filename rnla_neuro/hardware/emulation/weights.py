@@ -64,7 +64,7 @@ def round_at_random(values: FloatArray, uniform: FloatArray) -> IntArray:
     """
     nearest = np.rint(values)
     # what is whole but for the rounding of floats stays as it is
-    whole = np.abs(values - nearest) < 1e-9 * np.maximum(1.0, np.abs(values))
+    whole = np.abs(values - nearest) < 1e-9
     return np.where(whole, nearest, np.floor(values + uniform)).astype(np.int64)
 
 
@@ -181,6 +181,7 @@ class IntegerWeights(ChipWeights):
         integers: One array (A, n_post, columns) a projection.
         rounded: Weights of each agent that an update changed by no whole number, (A,).
         clipped: Weights of each agent that an update would have pushed out of the grid, (A,).
+        cut: Weights of each agent that were out of the grid when they were written as a whole, (A,).
     """
 
     def __init__(
@@ -193,41 +194,42 @@ class IntegerWeights(ChipWeights):
     ) -> None:
         super().__init__(fixed, len(seeds), precision)
         self.grid, self._seeds = grid, tuple(seeds)
-        self._shapes = [w.shape[1:] for w in weights]
-        self._count = sum(rows * columns for rows, columns in self._shapes)
-        self._splits = np.cumsum([rows * columns for rows, columns in self._shapes])[:-1]
+        self._count = sum(w[0].size for w in weights)
+        self._all = np.zeros((len(seeds), self._count), dtype=np.int64)
+        ends = np.cumsum([0, *(w[0].size for w in weights)])
+        parts = zip(ends[:-1], ends[1:], weights, strict=True)
+        self.integers: list[IntArray] = [self._all[:, a:b].reshape(w.shape) for a, b, w in parts]  # views
         self._draws = np.zeros(len(seeds), dtype=np.int64)  # times that an agent has drawn a number a weight
         self._generators = [np.random.Generator(np.random.PCG64(seed)) for seed in seeds]
-        self.rounded, self.clipped = self.updates.copy(), self.updates.copy()
-        self.integers: list[IntArray] = [np.zeros(w.shape, dtype=np.int64) for w in weights]
+        self.rounded, self.clipped, self.cut = (self.updates.copy() for _ in range(3))
         self.put(weights)
-        self.clipped[:] = 0  # what did not fit at the start was no update
 
     def put(self, weights: Sequence[FloatArray]) -> None:
         """Round weights to the grid, at random, and clip them; those on the grid stay as they are."""
-        self._move([np.asarray(w, dtype=np.float64) / self.grid.step for w in weights], range(len(self._seeds)))
+        wanted = self._flat(weights) / self.grid.step
+        self.cut += [self._move(agent, wanted[agent]) for agent in range(len(self._seeds))]
 
     def update(self, changes: Sequence[FloatArray], agents: Sequence[int]) -> None:
         """Add changes of the weights, (A, n_post, columns) a projection, for some agents.
 
         Each weight moves to one of the two integers beside where it should go, so that it goes there on average.
         """
-        wanted = [n + change / self.grid.step for n, change in zip(self.integers, changes, strict=True)]
+        steps = self._flat(changes) / self.grid.step
         for agent in agents:
-            moved = sum(int(np.count_nonzero(np.abs(w[agent] - np.rint(w[agent])) > 1e-9)) for w in wanted)
-            self.rounded[agent] += moved
             self.updates[agent] += 1
-        self._move(wanted, agents)
+            self.rounded[agent] += int(np.count_nonzero(steps[agent] != np.rint(steps[agent])))
+            self.clipped[agent] += self._move(agent, self._all[agent] + steps[agent])
 
-    def _move(self, wanted: Sequence[FloatArray], agents: Sequence[int]) -> None:
-        for agent in agents:
-            uniform = self._generators[agent].random(self._count)
-            self._draws[agent] += 1
-            for own, value, numbers in zip(self.integers, wanted, np.split(uniform, self._splits), strict=True):
-                to = round_at_random(value[agent], numbers.reshape(value.shape[1:]))
-                inside = np.clip(to, self.grid.low, self.grid.high)
-                self.clipped[agent] += int(np.count_nonzero(inside != to))
-                own[agent] = inside
+    def _flat(self, arrays: Sequence[FloatArray]) -> FloatArray:
+        return np.concatenate([np.reshape(one, (len(self._seeds), -1)) for one in arrays], axis=1, dtype=np.float64)
+
+    def _move(self, agent: int, wanted: FloatArray) -> int:
+        """Round and clip the weights of an agent; return how many were clipped."""
+        rounded = round_at_random(wanted, self._generators[agent].random(self._count))
+        self._draws[agent] += 1
+        inside = np.minimum(np.maximum(rounded, self.grid.low), self.grid.high)
+        self._all[agent] = inside
+        return int(np.count_nonzero(inside != rounded))
 
     def nominal(self) -> list[FloatArray]:
         """Return the weights that the host means, one array (A, n_post, columns) a projection."""
@@ -244,18 +246,20 @@ class IntegerWeights(ChipWeights):
             **super().counts(),
             "rounded": int(self.rounded.sum()),
             "saturated": int(self.clipped.sum()),
+            "cut_when_written": int(self.cut.sum()),
             "at_limit": self.at_limit().tolist(),
         }
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Return a copy of everything that changes."""
-        counts = np.stack([self._draws, self.updates, self.rounded, self.clipped])
+        counts = np.stack([self._draws, self.updates, self.rounded, self.clipped, self.cut])
         return {"counts": counts} | {f"integers{k}": n.copy() for k, n in enumerate(self.integers)}
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> None:
         """Continue from a state that `state` returned, to the bit."""
-        self._draws, self.updates, self.rounded, self.clipped = (row.copy() for row in state["counts"])
-        self.integers = [state[f"integers{k}"].copy() for k in range(len(self.integers))]
+        self._draws, self.updates, self.rounded, self.clipped, self.cut = (row.copy() for row in state["counts"])
+        for k, own in enumerate(self.integers):
+            own[...] = state[f"integers{k}"]
         for agent, seed in enumerate(self._seeds):  # a float64 takes one number of the generator
             source = np.random.PCG64(seed)
             source.advance(int(self._draws[agent]) * self._count)
