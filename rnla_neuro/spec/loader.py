@@ -96,8 +96,8 @@ def _constants(section: _Section) -> tuple[dict[str, str], str]:
             raise ModelError(f'{section.where}: initial.{name} is missing: the value of the constant, such as "1"')
     for name in initial:
         if name not in names:
-            what = f"constant ('{name} : 1 (constant)' declares one) in {section.where} initial"
-            raise ModelError(unknown(what, name, names))
+            key, known = f"{section.where} initial.{name}", unknown("constant", name, names)
+            raise ModelError(f"{key}: {known}; '{name} : 1 (constant)' in equations declares one")
     return initial, equations
 
 

@@ -115,6 +115,21 @@ def test_refractory_times_of_their_own_are_counted_as_brian2_counts_them() -> No
 
 
 @pytest.mark.backend("brian2:general")
+def test_constants_in_sums_and_traces_equal_stock_brian2() -> None:
+    """A gain of each sending neuron, an input that spikes with it, and a learning rate of each receiving one."""
+    text = (Path(__file__).parent.parent / "models" / "spiking_small.toml").read_text(encoding="utf-8")
+    for section in ("input", "hidden", "action"):
+        head, rest = text.split(f"[neuron.{section}]\n", 1)
+        own, after = re.split(r"(?m)^(?=\[)", rest, maxsplit=1)
+        own = own.replace('equations = """\n', 'equations = """\nk : 1 (constant)\n', 1).rstrip()
+        text = f'{head}[neuron.{section}]\n{own}\ninitial.k = "0.5 + 0.5"\n\n{after}'
+    for old, new in (("w*rbar_pre", "w*k_pre*rbar_pre"), ("ebar_post*rbar_pre", "k_post*ebar_post*k_pre*rbar_pre")):
+        assert old in text
+        text = text.replace(old, new)
+    same(network_of(parse_model(text, Path("gains.toml"))))
+
+
+@pytest.mark.backend("brian2:general")
 def test_constants_that_are_all_one_change_nothing() -> None:
     model = lif()
     ordinary = parse_model(

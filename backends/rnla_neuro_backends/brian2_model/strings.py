@@ -198,7 +198,7 @@ class _Neuron:
             self.lines.append(f"drnla_decision/dt = ({text} - rnla_decision)/({tau}) : 1")
 
     def supplied(self) -> tuple[bool, bool]:
-        """Declare constants, and what the engine sets at every step: ``chance`` and ``t_trial``, where they are used."""
+        """Declare constants, and what the engine sets at every step where it is used: ``chance`` and ``t_trial``."""
         spec = self.spec
         words = set(_words(" ".join((spec.threshold or "", *spec.group.values()))))
         words |= {word for text in (spec.equations, spec.reset) for line in text.splitlines() for word in _words(line)}

@@ -177,8 +177,8 @@ class _Check:
             self.statements(self.where(section, "reset"), neuron.reset, names)
         if neuron.refractory is not None:
             where = self.where(section, "refractory")
-            known = _default_units(neuron.refractory, where) | self.base | dict.fromkeys(neuron.constants, DIMENSIONLESS)
-            self.expect(where, neuron.refractory, _TIME, known)
+            known = self.base | dict.fromkeys(neuron.constants, DIMENSIONLESS)
+            self.expect(where, neuron.refractory, _TIME, _default_units(neuron.refractory, where) | known)
 
     def reduction(self, where: str, text: str, names: Dims) -> Dimension:
         call = split_call(text, where)
