@@ -290,7 +290,8 @@ class Brainscales2Simulator(Simulator):
         """Return the spikes of each trial in biological ms, and forget them."""
         data = self.populations[cells.name].get_data("spikes", clear=True).segments[-1]
         trains = data.spiketrains
-        found = [np.asarray(train.rescale("ms").magnitude, dtype=np.float64) for train in trains]
+        unit = float(trains[0].units.rescale("ms").magnitude) if len(trains) else 1.0  # once: it takes 1 ms a train
+        found = [np.asarray(train.magnitude, dtype=np.float64) * unit for train in trains]
         owner = [int(train.annotations["source_index"]) for train in trains]
         index = np.repeat(np.asarray(owner, dtype=np.int64), [len(one) for one in found])
         time = np.concatenate(found) if found else np.empty(0)
