@@ -22,6 +22,8 @@ DATA_FOLDERS = {
     "models": ("rnla_neuro/models", "**/*.toml"),
     "hardware_configs": ("rnla_neuro/hardware_configs", "**/*.toml"),
     "rnla_neuro/analysis/report/templates": ("rnla_neuro/analysis/report/templates", "**/*"),
+    "rnla_neuro/hardware/ppu/templates": ("rnla_neuro/hardware/ppu/templates", "**/*"),
+    "rnla_neuro/hardware/ppu/stand_in": ("rnla_neuro/hardware/ppu/stand_in", "**/*"),
     "rnla_neuro/reproduce": ("rnla_neuro/reproduce", "*.toml"),
     "backends/rnla_neuro_backends/templates": ("rnla_neuro_backends/templates", "**/*"),
     **{

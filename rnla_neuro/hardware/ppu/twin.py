@@ -1,0 +1,109 @@
+"""The rule's integers in numpy, lane by lane as the kernel computes them."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rnla_neuro.errors import ConfigError
+from rnla_neuro.hardware.ppu.rule import FACTOR_MAX, WEIGHT_MAX, Modulator, PpuRule
+
+Int64 = npt.NDArray[np.int64]
+
+
+class Xorshift:
+    """Marsaglia's 32-bit xorshift (2003): the processor draws a number a row, and its lanes make theirs of it."""
+
+    def __init__(self, seed: int) -> None:
+        if not 0 < seed < 2**32:
+            raise ConfigError(f"seed {seed} of the plasticity processor: allowed are 1 to {2**32 - 1}")
+        self.state = seed
+
+    def draw(self) -> int:
+        """Return the next number, from 1 to 2**32 - 1."""
+        x = self.state
+        x ^= (x << 13) & 0xFFFFFFFF
+        x ^= x >> 17
+        x ^= (x << 5) & 0xFFFFFFFF
+        self.state = x
+        return x
+
+
+def lanes_random(key: int, columns: Int64) -> Int64:
+    """Return 8 random bits a lane, made of a 32-bit key by additions, products and shifts of 8-bit lanes.
+
+    A permutation of the 256 values over the 256 lanes, another one for each key.
+    """
+    k0, k1, k2, k3 = ((key >> shift) & 0xFF for shift in (0, 8, 16, 24))
+    x = ((columns + k0) * (k1 | 1)) & 0xFF
+    high = x >> 4
+    low = x & 15
+    x = (high + ((low + high * (k2 | 1)) << 4)) & 0xFF
+    return ((x + k3) * (k0 | 1)) & 0xFF
+
+
+def scaled(magnitude: Int64, factor: int | Int64, shift: int, random: int | Int64) -> Int64:
+    """Return ``floor((magnitude*factor/2**shift + random)/256)``; both factors from 0 to 127.
+
+    The kernel does it in 8 bits: the product's high and low byte from nibbles, its shift, and the carry of
+    low byte plus random number. Bits that a shift moves out are lost before the rounding.
+    """
+    product = magnitude * factor
+    product = product << 1 if shift < 0 else product >> shift
+    return (product + random) >> 8
+
+
+class PpuTwin:
+    """What the processor holds, and its kernel call by call.
+
+    Attributes:
+        rule: The rule.
+        traces: Integers of the traces, shape (n_pre, n_post).
+        weights: Integers of the signed weights, shape (n_pre, n_post).
+        saturated: Weights that an update would have moved beyond the largest integer, counted.
+    """
+
+    def __init__(self, rule: PpuRule, weights: Int64, seed: int = 1) -> None:
+        weights = np.asarray(weights, dtype=np.int64)
+        if weights.shape != (rule.n_pre, rule.n_post):
+            raise ConfigError(
+                f"weights of shape {weights.shape}: the rule has (n_pre, n_post) = {rule.n_pre, rule.n_post}"
+            )
+        if np.abs(weights).max(initial=0) > WEIGHT_MAX:
+            raise ConfigError(f"an integer weight is beyond -{WEIGHT_MAX} to {WEIGHT_MAX}")
+        self.rule, self.weights = rule, weights.copy()
+        self.traces: Int64 = np.zeros_like(self.weights)
+        self.saturated = 0
+        self._random = Xorshift(seed)
+        self._columns = np.arange(rule.n_post, dtype=np.int64)
+
+    def _lanes(self) -> Int64:
+        return lanes_random(self._random.draw(), self._columns)
+
+    def accumulate(self, pre: Int64, post: Int64) -> None:
+        """Let the traces decay and take up the product of two factors, integers from -127 to 127.
+
+        Args:
+            pre: Shape (n_pre,).
+            post: Shape (n_post,).
+        """
+        sign, size = np.sign(post), np.abs(post)
+        for row in range(self.rule.n_pre):
+            trace = self.traces[row]
+            kept = np.sign(trace) * scaled(np.abs(trace), self.rule.keep, -1, self._lanes())
+            gained = sign * np.sign(pre[row]) * scaled(size, abs(int(pre[row])), -1, self._lanes())
+            self.traces[row] = np.clip(kept + gained, -FACTOR_MAX, FACTOR_MAX)
+
+    def update(self, modulator: Modulator) -> None:
+        """Change the weights by modulator times trace."""
+        sign = 1 if modulator.mantissa >= 0 else -1
+        for row in range(self.rule.n_pre):
+            trace = self.traces[row]
+            size = scaled(np.abs(trace), abs(modulator.mantissa), modulator.shift, self._lanes())
+            wanted = self.weights[row] + sign * np.sign(trace) * size
+            self.saturated += int(np.count_nonzero(np.abs(wanted) > WEIGHT_MAX))
+            self.weights[row] = np.clip(wanted, -WEIGHT_MAX, WEIGHT_MAX)
+
+    def pairs(self) -> tuple[Int64, Int64]:
+        """Return the weights as the synapses have them: excitatory and inhibitory, each 0 to 63."""
+        return np.maximum(self.weights, 0), np.maximum(-self.weights, 0)
