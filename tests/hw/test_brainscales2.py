@@ -235,6 +235,23 @@ def test_a_kernel_text_becomes_a_rule(pynn):
     assert len(rule.projections) == 1
 
 
+def test_our_three_factor_kernel_is_a_rule_of_a_pair_of_projections(pynn):
+    """The text of rnla_neuro.hardware.ppu, shared by the excitatory and the inhibitory projection of a layer."""
+    from rnla_neuro.hardware.ppu import PpuRule, kernel_text
+
+    text = kernel_text(PpuRule(n_pre=8, n_post=4, step=2 / 63, name="hidden"))
+    rule = brainscales2.plasticity_rule(pynn, text, start=0.1, period=0.1, count=1)
+    pre = pynn.Population(8, pynn.cells.SpikeSourceArray(spike_times=[0.01]))
+    post = pynn.Population(4, pynn.cells.CalibHXNeuronCuba())
+    pair = []
+    for kind in ("excitatory", "inhibitory"):
+        synapse = pynn.synapses.PlasticSynapse(weight=0, plasticity_rule=rule)
+        pair.append(pynn.Projection(pre, post, pynn.AllToAllConnector(), synapse, receptor_type=kind))
+    pynn.run(0.2)
+    assert rule.checked == 1
+    assert rule.projections == pair
+
+
 # -- what it refuses -------------------------------------------------------------------------------------
 
 
