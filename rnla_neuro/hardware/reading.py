@@ -70,9 +70,9 @@ def parse_hardware(text: str, path: Path) -> HardwareSpec:
     for key in root:
         if key not in ("platform", *SECTIONS):
             raise ConfigError(unknown(f"section in {file}", key, ("platform", *SECTIONS)))
-    head = _head(root, file)
-    made = {name: _section(root.get(name, {}), name, kind, file) for name, kind in SECTIONS.items()}
-    spec = HardwareSpec(**head, path=path, text=text, **made)
+    about: dict[str, Any] = _head(root, file)
+    made: dict[str, Any] = {name: _section(root.get(name, {}), name, kind, file) for name, kind in SECTIONS.items()}
+    spec = HardwareSpec(**about, path=path, text=text, **made)
     _complete(spec, file)
     check(spec, file)
     return spec

@@ -114,7 +114,8 @@ class PpuOnHost:
 
     def update(self, modulator: Modulator) -> None:
         """Change the weights by modulator times trace."""
-        self._call(2, np.zeros(self.rule.n_pre), np.zeros(self.rule.n_post), modulator)
+        nothing = np.zeros(max(self.rule.n_pre, self.rule.n_post), dtype=np.int64)
+        self._call(2, nothing, nothing, modulator)
 
     @property
     def traces(self) -> npt.NDArray[np.int64]:

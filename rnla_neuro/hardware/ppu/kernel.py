@@ -31,6 +31,6 @@ def kernel_text(rule: PpuRule, *, seed: int = 1, memory: int = 16 * 1024) -> str
         raise ConfigError(f"seed {seed} of the plasticity processor: allowed are 1 to {2**32 - 1}")
     source = resources.files(__package__).joinpath("templates/kernel.cpp.j2").read_text(encoding="utf-8")
     template = jinja2.Template(source, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-    return template.render(
-        rule=rule, seed=seed, columns=COLUMNS, largest=WEIGHT_MAX, external=rule.memory > memory - RESERVED
-    )
+    external = rule.memory > memory - RESERVED
+    text: str = template.render(rule=rule, seed=seed, columns=COLUMNS, largest=WEIGHT_MAX, external=external)
+    return text

@@ -29,7 +29,7 @@ class Xorshift:
         return x
 
 
-def lanes_random(key: int, columns: Int64) -> Int64:
+def lanes_random(key: int | Int64, columns: Int64) -> Int64:
     """Return 8 random bits a lane, made of a 32-bit key by additions, products and shifts of 8-bit lanes.
 
     A permutation of the 256 values over the 256 lanes, another one for each key.
@@ -77,8 +77,10 @@ class PpuTwin:
         self._random = Xorshift(seed)
         self._columns = np.arange(rule.n_post, dtype=np.int64)
 
-    def _lanes(self) -> Int64:
-        return lanes_random(self._random.draw(), self._columns)
+    def _lanes(self, draws: int) -> list[Int64]:
+        """Return the random bytes of all rows, (n_pre, n_post), for each of the draws that a row makes in turn."""
+        keys = np.array([self._random.draw() for _ in range(self.rule.n_pre * draws)], dtype=np.int64)
+        return [lanes_random(keys[k::draws, None], self._columns) for k in range(draws)]
 
     def accumulate(self, pre: Int64, post: Int64) -> None:
         """Let the traces decay and take up the product of two factors, integers from -127 to 127.
@@ -87,22 +89,19 @@ class PpuTwin:
             pre: Shape (n_pre,).
             post: Shape (n_post,).
         """
-        sign, size = np.sign(post), np.abs(post)
-        for row in range(self.rule.n_pre):
-            trace = self.traces[row]
-            kept = np.sign(trace) * scaled(np.abs(trace), self.rule.keep, -1, self._lanes())
-            gained = sign * np.sign(pre[row]) * scaled(size, abs(int(pre[row])), -1, self._lanes())
-            self.traces[row] = np.clip(kept + gained, -FACTOR_MAX, FACTOR_MAX)
+        pre_, post_ = np.asarray(pre, dtype=np.int64)[:, None], np.asarray(post, dtype=np.int64)
+        decays, products = self._lanes(2)
+        kept = np.sign(self.traces) * scaled(np.abs(self.traces), self.rule.keep, -1, decays)
+        gained = np.sign(pre_) * np.sign(post_) * scaled(np.abs(post_), np.abs(pre_), -1, products)
+        self.traces = np.clip(kept + gained, -FACTOR_MAX, FACTOR_MAX)
 
     def update(self, modulator: Modulator) -> None:
         """Change the weights by modulator times trace."""
-        sign = 1 if modulator.mantissa >= 0 else -1
-        for row in range(self.rule.n_pre):
-            trace = self.traces[row]
-            size = scaled(np.abs(trace), abs(modulator.mantissa), modulator.shift, self._lanes())
-            wanted = self.weights[row] + sign * np.sign(trace) * size
-            self.saturated += int(np.count_nonzero(np.abs(wanted) > WEIGHT_MAX))
-            self.weights[row] = np.clip(wanted, -WEIGHT_MAX, WEIGHT_MAX)
+        (rounding,) = self._lanes(1)
+        size = scaled(np.abs(self.traces), abs(modulator.mantissa), modulator.shift, rounding)
+        wanted = self.weights + (1 if modulator.mantissa >= 0 else -1) * np.sign(self.traces) * size
+        self.saturated += int(np.count_nonzero(np.abs(wanted) > WEIGHT_MAX))
+        self.weights = np.clip(wanted, -WEIGHT_MAX, WEIGHT_MAX)
 
     def pairs(self) -> tuple[Int64, Int64]:
         """Return the weights as the synapses have them: excitatory and inhibitory, each 0 to 63."""
