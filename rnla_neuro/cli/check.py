@@ -115,8 +115,8 @@ def command(
         engine.check(network, {})
         refusal = engines.why_not_proven(network)
         start = _start(network) if refusal is None else None
-        run = engine.describe(network)
-        if refusal is not None and run is None:
+        described = engine.describe(network)
+        if refusal is not None and described is None:
             raise refusal
         proven = _proven(network.form) if refusal is None else []
     if as_json:
@@ -129,7 +129,7 @@ def command(
             "proven": [{"name": name.strip(), "text": text} for name, text in proven],
             "not_proven": None if refusal is None else str(refusal),
             "start": start,
-            "engine": None if run is None else engines.as_json(run, network, task),
+            "engine": None if described is None else engines.as_json(described, network, task),
         }
         screen.print_json(about)
         return
@@ -142,15 +142,15 @@ def command(
         screen.print_rows(proven)
     else:
         click.echo(f"{ok}  {backend} can run it, step by step: its equations are not of the proven form")
-        if run is None or all(str(refusal) not in reason for _, reason in run.fallbacks):
+        if described is None or all(str(refusal) not in reason for _, reason in described.fallbacks):
             screen.print_rows([("why", str(refusal))])
     if start is not None:
         sizes = "-".join(map(str, network.sizes))
         click.echo(f"{ok}  a network {sizes} is well-posed with the weights it starts with")
         screen.print_rows(_start_words(start, network))
-    if run is not None:
-        click.echo(f"{ok}  {backend} would run it {run.road}")
-        screen.print_rows(engines.words(run, network, task))
+    if described is not None:
+        click.echo(f"{ok}  {backend} would run it {described.road}")
+        screen.print_rows(engines.words(described, network, task))
 
 
 def _platform(

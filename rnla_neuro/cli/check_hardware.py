@@ -179,14 +179,13 @@ def _print(report: FitReport, changes: Sequence[Remedy], whose: str, pictures: S
         _table(f"{report.model} {sizes}, {whose}", ("", "used", "available", "", ""), map(_cells, report.lines))
     )
     if report.roundings:
-        names = ("roundings", "largest", "root mean square", "relative", "")
         click.echo()
-        screen.console().print(_table("", names, map(_rounded, report.roundings)))
+        columns = ("roundings", "largest", "root mean square", "relative", "")
+        screen.console().print(_table("", columns, map(_rounded, report.roundings)))
     if changes:
         click.echo()
-        names = ("what to change", "alone", "")
-        screen.console().print(_table("", names, (_change(one, report) for one in changes)))
-    if any(one.unverified for one in (*report.lines, *report.roundings)):
+        screen.console().print(_table("", ("what to change", "", ""), (_change(one, report) for one in changes)))
+    if any(line.unverified for line in report.lines) or any(one.unverified for one in report.roundings):
         click.echo(f"\n* rests on a figure that {platform.path.name} marks as unverified")
     click.echo("".join(f"\npicture  {path}" for path in pictures), nl=bool(pictures))
 
@@ -219,7 +218,8 @@ def _cells(line: Line) -> tuple[str, ...]:
 def _rounded(one: Rounding) -> tuple[str, ...]:
     from rnla_neuro.hardware.report import quantity
 
-    relative = "" if one.relative is None else f"{100 * one.relative:.2g} %" + "*" * one.unverified
+    percent = 0.0 if one.relative is None else 100 * one.relative
+    relative = "" if one.relative is None else f"{percent:.{0 if percent >= 10 else 1}f} %" + "*" * one.unverified
     return one.what, quantity(one.largest, one.unit), quantity(one.rms, one.unit), relative, one.note
 
 

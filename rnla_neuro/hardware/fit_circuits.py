@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Final
 
@@ -33,7 +33,7 @@ def circuit_lines(network: NetworkSpec, hardware: HardwareSpec, weights: Sequenc
         note = "Poisson background spikes, one generator a neuron, stand for spikes by chance"
         lines.append(_said("noise", "escape noise", Verdict.FITS, note))
     if network.model.exploration.law != "none":
-        note = f"{network.model.exploration.law}: drawn by the host, sent as background rates of the action neurons"
+        note = f"{network.model.exploration.law}: drawn by the host, new to the action neurons in each trial"
         lines.append(_said("exploration", "exploration", Verdict.HOST, note))
     n = network.sizes[-1]
     if competes(network):
@@ -48,7 +48,7 @@ def _said(key: str, what: str, verdict: Verdict, note: str) -> Line:
     return Line(key, what, None, None, None, "1", verdict, note)
 
 
-def _neurons(network: NetworkSpec, cells: dict[str, Cell], hardware: HardwareSpec) -> Line:
+def _neurons(network: NetworkSpec, cells: Mapping[str, Cell], hardware: HardwareSpec) -> Line:
     """Say whether the platform has such neurons."""
     key, what, kind = "neuron", "kind of neuron", neuron_model(hardware)
     if kind == "any":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import exp, log
 from typing import Final
 
@@ -75,7 +75,9 @@ def _weights(
     return lines, roundings
 
 
-def _times(network: NetworkSpec, cells: dict[str, Cell], hardware: HardwareSpec) -> tuple[list[Line], list[Rounding]]:
+def _times(
+    network: NetworkSpec, cells: Mapping[str, Cell], hardware: HardwareSpec
+) -> tuple[list[Line], list[Rounding]]:
     """Return the time constants of membranes and synapses and the refractory time, in seconds of the model."""
     membrane, role = hardware.membrane, network.model.roles["voltage"]
     asked: dict[str, dict[float, list[str]]] = {"tau_m": {}, "tau_syn": {}, "tau_refrac": {}}
@@ -174,7 +176,7 @@ def _per_unit(hardware: HardwareSpec) -> float | None:
     return (readout.high.number - readout.low.number) / readout.span.number
 
 
-def _threshold(cells: dict[str, Cell], hardware: HardwareSpec) -> tuple[list[Line], list[Rounding]]:
+def _threshold(cells: Mapping[str, Cell], hardware: HardwareSpec) -> tuple[list[Line], list[Rounding]]:
     """Compare threshold less reset with the ranges of both."""
     top, bottom, scale = hardware.membrane.v_threshold, hardware.membrane.v_reset, _per_unit(hardware)
     spans = {
@@ -195,7 +197,9 @@ def _threshold(cells: dict[str, Cell], hardware: HardwareSpec) -> tuple[list[Lin
     ]
 
 
-def _readout(network: NetworkSpec, cells: dict[str, Cell], hardware: HardwareSpec) -> tuple[list[Line], list[Rounding]]:
+def _readout(
+    network: NetworkSpec, cells: Mapping[str, Cell], hardware: HardwareSpec
+) -> tuple[list[Line], list[Rounding]]:
     """Say how voltages are read."""
     readout, scale = hardware.readout, _per_unit(hardware)
     lines: list[Line] = []

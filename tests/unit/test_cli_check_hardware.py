@@ -16,6 +16,7 @@ from rnla_neuro.resources import hardware_dir
 from rnla_neuro.results import RunConfig, RunFolder
 from rnla_neuro.spec.inputs import with_input
 from rnla_neuro.spec.loader import load_model
+from tools.docs_checks import PAGE, updated
 
 FITTING = ("check", "spiking_lif_nla", "--input", "poisson", "--seeds", "1")
 
@@ -224,3 +225,10 @@ def test_a_run_folder_without_weights(rnla, tmp_path):
     assert code == 2
     assert "weights.npz are corrupted" in err
     assert "Traceback" not in err
+
+
+def test_the_page_shows_what_the_commands_print(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    text = PAGE.read_text(encoding="utf-8")
+    assert text.count("$ rnla check") == 3
+    assert updated(text) == text, "run: python -m tools.docs_checks"
