@@ -35,7 +35,7 @@ SUPERVISED = "supervised"
 LEARNERS: tuple[str, ...] = ("r-nla", "node-perturbation", SUPERVISED, *sorted(BASELINES, reverse=True))
 DEFAULT_MODEL, LATE_MODEL, PERTURBATION_MODEL = "rate_nla", "rate_nla_late", "rate_nla_perturbation"
 ROADS = ("auto", "fused", "plain")
-_CORE_OPTIONS = ("core", "target")  # how backends call what RunRequest calls core
+_CORE_OPTIONS = ("core", "target", "simulator")  # how backends call what RunRequest calls core
 
 OnTrial = Callable[[int, IntArray, StepOutcome, "IntArray | None"], None]
 
@@ -60,7 +60,7 @@ class RunRequest:
         freeze_hidden: Only the action layer learns.
         precision: ``float64`` or ``float32``.
         core: What computes, where a backend has several: ``auto``; ``native`` or ``numpy`` for `equilibrium`,
-            ``numpy`` or ``cython`` for `brian2`.
+            ``numpy`` or ``cython`` for `brian2`; the simulator for `pynn`, such as ``nest``.
         road: How a Brian2 backend integrates: ``fused`` (one kernel for the whole step, for models of the proven
             form), ``plain`` (Brian2's own `Synapses`), ``auto``: fused where it can.
         input: How input values become what input neurons send, `parse_input`: ``poisson``, ``population:8``,

@@ -8,6 +8,7 @@ from typing import Any
 
 from rnla_neuro import toml_files
 from rnla_neuro.errors import ModelError, shown, unknown
+from rnla_neuro.spec.cells import read_cells
 from rnla_neuro.spec.checks import check_names
 from rnla_neuro.spec.equations import split_constants
 from rnla_neuro.spec.model import (
@@ -251,7 +252,7 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
     """
     file = path.name
     root = _root(text, file)
-    root.keys(_SECTIONS, ("projection",))
+    root.keys(_SECTIONS, ("projection", "pynn"))
     head = _head(root.sub("model"))
     trial_section = root.sub("trial")
     trial_section.keys(("T", "dt", "ramp", "decision"), ("gate",))
@@ -284,6 +285,7 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
         interneuron=neurons.get("interneuron"),
         interneuron_action=neurons.get("interneuron_action"),
         projections=_projections(root, "interneuron" in neurons),
+        cells=read_cells(file, root.table["pynn"]) if "pynn" in root.table else None,
     )
     check_names(model, has_gate="gate" in trial, read_by_values=values.read)
     return model

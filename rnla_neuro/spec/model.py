@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rnla_neuro.spec.cells import CellsSpec
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -158,6 +160,7 @@ class ModelSpec:
     interneuron: NeuronSpec | None = None
     interneuron_action: NeuronSpec | None = None
     projections: Mapping[str, ProjectionSpec] = field(default_factory=dict)
+    cells: CellsSpec | None = None
 
     @property
     def neurons(self) -> dict[str, NeuronSpec]:

@@ -48,7 +48,7 @@ class Source:
     Attributes:
         name: Unique.
         size: Sources of one agent.
-        rate: Hz, of sources that are nothing but Poisson noise: a platform with generators of its own may draw them itself;
+        rate: Hz, of sources that are nothing but Poisson noise: a platform with generators may draw them itself;
             0: the spikes are an input.
     """
 

@@ -80,23 +80,27 @@ class NestSimulator(StandardSimulator):
         return self._connections[link.name, agent]
 
     def rest(self) -> None:
-        """Let what is under way fade, and bring the cells to rest."""
+        """Let what is under way fade; `give` ends the pause."""
         for name, nodes in self._nodes.items():
             self._kernel.llapi_set_nc_status(nodes._datum, [self._paused[name]] * len(nodes))
-        self._simulate(self._pause)
-        self._recorder.n_events = 0
 
     def give(self, trial: Trial) -> None:
-        """Set spikes and currents; parrots pass spikes on after a delay, so spikes are given that much earlier."""
-        self._begin = self._time
+        """Set spikes; after the pause bring the cells to rest and set their currents.
+
+        Sources are generators with parrots behind them, a delay later: they are given spikes that much earlier.
+        """
+        self._begin = self._time + self._pause
+        early = self._begin - self.plan.delay
         for name, generators in self._generators.items():
             spikes = trial.spikes.get(name)
             if spikes is None and self._silent[name]:
                 continue
             self._silent[name] = spikes is None
             parts = (spikes or Spikes.none()).by_cell(len(generators))
-            new = [{"spike_times": (part + self._begin).tolist()} for part in parts]
+            new = [{"spike_times": (part + early).tolist()} for part in parts]
             self._kernel.llapi_set_nc_status(generators._datum, new)
+        self._simulate(self._pause)
+        self._recorder.n_events = 0
         for name, nodes in self._nodes.items():
             current = trial.currents.get(name, self._currents[name])
             self._currents[name] = current
