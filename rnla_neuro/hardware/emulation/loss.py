@@ -21,6 +21,8 @@ from rnla_neuro.spec.model import ModelSpec
 #: State of an input neuron that counts the spikes it lost.
 LOST: Final = "input_lost"
 _WAIT, _SHARE = "input_wait", "input_share"
+# a wait that has passed but for the rounding of floats has passed
+_WAITS, _READY = f"int({_WAIT} > 1e-6)", f"int({_WAIT} <= 1e-6)"
 
 
 def lossy_input(model: ModelSpec, effects: Effects, n_inputs: int, data: dict[str, Any]) -> bool:
@@ -41,16 +43,16 @@ def lossy_input(model: ModelSpec, effects: Effects, n_inputs: int, data: dict[st
     lines, sends = [], False
     for one in split_statements(table["reset"], where):
         if one.op == "+=" and one.name in states and one.name not in watched:
-            lines.append(f"{one.name} += ({one.text})*int({_WAIT} <= 0)")
+            lines.append(f"{one.name} += ({one.text})*{_READY}")
             sends = True
         else:
             lines.append(str(one))
     if not sends:
         return False
-    lines += [f"{LOST} += int({_WAIT} > 0)", f"{_WAIT} += int({_WAIT} <= 0)"]
+    lines += [f"{LOST} += {_WAITS}", f"{_WAIT} += {_READY}"]
     table["reset"] = "\n".join(lines) + "\n"
     table["equations"] = table["equations"].rstrip() + (
-        f"\nd{_WAIT}/dt = -{_SHARE}*int({_WAIT} > 0) + 0*{_SHARE}*{LOST} : 1\nd{LOST}/dt = 0*{_SHARE} : 1\n"
+        f"\nd{_WAIT}/dt = -{_SHARE}*{_WAITS} + 0*{_SHARE}*{LOST} : 1\nd{LOST}/dt = 0*{_SHARE} : 1\n"
     )
     data["parameters"][_SHARE] = f"{share!r}*Hz"
     return True
