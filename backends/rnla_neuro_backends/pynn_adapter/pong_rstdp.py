@@ -100,7 +100,7 @@ class StateActionNetwork:
         self.n_agents, self.n_states, self.n_actions = weights.shape
         self._duration = duration
         count, interval = spikes
-        self._pre = _FIRST + interval * np.arange(count)
+        self._pre: FloatArray = _FIRST + interval * np.arange(count, dtype=np.float64)
         with quiet():
             self._build(weights, noise, _varied(self.n_agents * self.n_actions, mismatch, chip), seed)
 
