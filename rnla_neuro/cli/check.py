@@ -177,7 +177,7 @@ def _platform(
             network, weights, task, code = check_hardware.network_of_run(model)
             whose = f"weights of {model}"
         else:
-            network = networks.build(model, overrides, **options, units=False)
+            network = check_hardware.of_size(networks.build(model, overrides, **options, units=False))
             weights = check_hardware.trained(run, network) if run else network.initial_weights()
             whose = f"weights of {run}" if run else f"initial weights of {_seeds(network)}"
     fits = check_hardware.show(

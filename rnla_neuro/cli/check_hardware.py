@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rnla_neuro.results import Results
 
 _COLOURS = {"fits": "green", "rounded": "yellow", "host": "cyan", "emulated": "magenta", "exceeds": "red"}
+_MOST_WEIGHTS = 50_000_000
 _SAID = {"host": "by the host", "emulated": "only emulated", "exceeds": "does not fit"}
 
 
@@ -53,6 +55,19 @@ def network_of_run(folder: str) -> tuple[NetworkSpec, list[FloatArray], str, str
     )
     _same_shapes(network, weights, folder)
     return network, weights, config.task, config.input
+
+
+def of_size(network: NetworkSpec) -> NetworkSpec:
+    """Return a network with as many of its seeds as can be looked at in a moment.
+
+    Raises:
+        ConfigError: The weights of one alone are too many.
+    """
+    each = sum(prod(one.shape) for one in network.projections)
+    if each > _MOST_WEIGHTS:
+        sizes = "-".join(map(str, network.sizes))
+        raise ConfigError(f"a network {sizes} has {each:,} weights: up to {_MOST_WEIGHTS:,} can be looked at")
+    return replace(network, seeds=network.seeds[: max(1, _MOST_WEIGHTS // (10 * each))])
 
 
 def weights_of(results: Results) -> list[FloatArray]:

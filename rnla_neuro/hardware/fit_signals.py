@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from math import prod
 from typing import Final
 
 from rnla_neuro.hardware.cells import input_rate, trace_time
@@ -91,7 +92,7 @@ def _trace(network: NetworkSpec, hardware: HardwareSpec) -> list[Line]:
     if tau is None or hardware.kind == "ideal":
         return []
     sensor, fast = hardware.plasticity.correlation_tau, hardware.speed_up
-    who = "the host" if not hardware.plasticity.processors else "the host or the plasticity processor"
+    who = _keeper(network, hardware)
     if sensor is None:
         note = f"no correlation sensors: {who} keeps the trace"
         return [Line("trace", "eligibility trace", tau, None, None, "s", Verdict.HOST, note)]
@@ -102,6 +103,20 @@ def _trace(network: NetworkSpec, hardware: HardwareSpec) -> list[Line]:
         way = "longer" if high is not None and tau > high else "shorter"
         verdict, note = Verdict.HOST, f"{way} than the correlation sensors: {who} keeps the trace"
     return [Line("trace", "eligibility trace", tau, low, high, "s", verdict, note, sensor.unverified)]
+
+
+def _keeper(network: NetworkSpec, hardware: HardwareSpec) -> str:
+    """Say who can keep an eligibility trace of 8 bit a weight."""
+    processors, memory = hardware.plasticity.processors, hardware.plasticity.memory
+    if processors is None or not processors.number:
+        return "the host"
+    if memory is None:
+        return "the host or the plasticity processor"
+    used = sum(prod(one.shape) for one in network.projections)
+    room = int(processors.number * memory.number)
+    if used > room:
+        return f"the host (8 bit a weight are {used:,} bytes, and the plasticity processors have {room:,})"
+    return f"the host, or the plasticity processors ({used:,} of their {room:,} bytes at 8 bit),"
 
 
 def _updates(network: NetworkSpec, hardware: HardwareSpec) -> list[Line]:

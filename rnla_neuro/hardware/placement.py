@@ -71,8 +71,12 @@ class Placement:
     @property
     def fullest(self) -> tuple[int, int]:
         """The excitatory and inhibitory rows of the half that uses most."""
-        places = {(block.unit, block.half) for block in self.blocks}
-        return max((self.rows_used(*place) for place in places), key=sum, default=(0, 0))
+        used: dict[tuple[int, int], tuple[int, int]] = {}
+        for block in self.blocks:
+            place = (block.unit, block.half)
+            before = used.get(place, (0, 0))
+            used[place] = max(before[0], block.excitatory), max(before[1], block.inhibitory)
+        return max(used.values(), key=sum, default=(0, 0))
 
 
 def place(populations: Sequence[PopulationDemand], hardware: HardwareSpec) -> Placement | None:

@@ -154,6 +154,7 @@ WRONG = [
     (["check", "rate_nla", "--reward-delay", "late"], ["'late'", "iterations:K"]),
     (["check", "rate_nla", "--precision", "half"], ["precision 'half'", "float64, float32"]),
     (["check", "rate_nla", "--hardware", "brainscale2"], ["'brainscale2'", "did you mean 'brainscales2'?"]),
+    (["check", "rate_nla", "--hardware", "loihi1", "--hidden", "100000,100000"], ["64-100000-100000-10", "weights"]),
     (["check", "rate_nla", "--hardware", "./no.toml"], ["./no.toml", "does not exist"]),
     (["check", "rate_nal", "--hardware", "brainscales2"], ["did you mean 'rate_nla'?"]),
     (["check", "rate_nla", "--hardware", "loihi1", "--run", "nowhere"], ["nowhere is not a run folder"]),

@@ -228,6 +228,13 @@ def test_the_eligibility_trace_beside_the_correlation_sensors(tau, verdict):
     assert (line.low, line.high) == pytest.approx((2e-3, 30e-3))
 
 
+def test_the_memory_that_a_trace_takes():
+    hardware = changed(chip(), "plasticity", processors=figure(2), memory=figure(16384))
+    # 8 bit a weight, biases included
+    assert f"{40 * 65 + 10 * 41:,} of their 32,768 bytes" in fit(network(64, 40, 10), hardware).line("trace").note
+    assert fit(network(900, 40, 10), hardware).line("trace").note.endswith("have 32,768) keeps the trace")
+
+
 def test_input_spikes_against_the_bandwidth():
     hardware = changed(chip(), "inputs", rate=figure(32e6))
     assert fit(network(64, 40, 10), hardware).line("input").verdict == Verdict.FITS  # 64 * 500 Hz * 1000
