@@ -160,7 +160,8 @@ def read_config(folder: Path) -> tuple[RunConfig, dict[str, Any]]:
     try:
         known = {one.name for one in fields(RunConfig)}
         config = RunConfig(**{name: value for name, value in settings.items() if name in known})
-        lists: dict[str, Any] = {name: tuple(getattr(config, name)) for name in ("seeds", "hidden", "chip_seed", "chip_off")}
+        listed = ("seeds", "hidden", "chip_seed", "chip_off")
+        lists: dict[str, Any] = {name: tuple(getattr(config, name)) for name in listed}
         config = replace(config, **lists)
     except TypeError as error:
         raise RunFolderError(f"{path}: the settings are incomplete: {error}") from error

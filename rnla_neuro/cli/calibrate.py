@@ -1,4 +1,4 @@
-"""`rnla calibrate`: how often a model's spiking neuron fires under held inputs, beside the phi of its file."""
+"""`rnla calibrate`: how often a model's spiking neuron fires beside the phi of its file; or a chip, made even."""
 
 from __future__ import annotations
 
@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 EXAMPLES = (
     ("the LIF neurons", "rnla calibrate spiking_lif_nla"),
     ("with another refractory time, and a picture", "rnla calibrate spiking_lif_nla --set t_ref=3ms --out curve"),
+    ("the circuits of an emulated chip", "rnla calibrate brainscales2 --chip-seed 3 --out chip"),
 )
-ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model file; its hidden neurons spike"),)
+ARGUMENTS = (
+    (
+        "MODEL",
+        "a name of 'rnla list models', or the path of a model file; its hidden neurons spike. Or a platform: a name of "
+        "'rnla list hardware', or the path of its file",
+    ),
+)
 
 
 @click.command(
@@ -29,7 +36,9 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
     help="Hold the summed input of a hidden neuron at many values, measure how often it fires (its f-I curve) and what "
     "it sends on average, and compare that with phi, which the learning rule takes for it.\n\n"
     "Where a model injects a current b0 + y*(b1 + y*(b2 + …)) for a wanted rate y, the f-I curve is inverted too, and "
-    "the parameters that fit it are printed as lines for the file.",
+    "the parameters that fit it are printed as lines for the file.\n\n"
+    "For a platform: measure and correct the circuits of an emulated chip through its own converter, as every run with "
+    "--hardware does, and show how much they differ before and after.",
 )
 @click.argument("model")
 @click.option(
@@ -41,17 +50,30 @@ ARGUMENTS = (("MODEL", "a name of 'rnla list models', or the path of a model fil
     help="neurons an input, each simulated for 1.2 s: more make the curve more exact",
 )  # fmt: skip
 @click.option(
-    "--out", cls=Option, metavar="NAME", help="also draw the curve: NAME.png and NAME.svg; earlier ones are replaced"
+    "--chip-seed", cls=Option, default=(), type=values.Text("SEED", values.chips),
+    help="which chip of a platform; by default 1",
+)  # fmt: skip
+@click.option(
+    "--out", cls=Option, metavar="NAME", help="also draw it: NAME.png and NAME.svg; earlier ones are replaced"
 )
 @shared.as_json()
-def command(model: str, settings: tuple[str, ...], copies: int, out: str | None, as_json: bool) -> None:
+def command(
+    model: str, settings: tuple[str, ...], copies: int, chip_seed: tuple[int, ...], out: str | None, as_json: bool
+) -> None:
     """Calibrate."""
     from rnla_neuro import load_model
     from rnla_neuro.analysis.calibration import calibrated, coefficients, invert_curve, measure_curve
-    from rnla_neuro.cli import screen
+    from rnla_neuro.cli import calibrate_chip, screen
 
     if out is not None and not Path(out).parent.is_dir():
         raise ConfigError(f"--out {out}: there is no folder {Path(out).parent}")
+    if calibrate_chip.is_platform(model):
+        if settings:
+            raise ConfigError(f"--set: {model} is a platform, which has no parameters to set; change its file")
+        calibrate_chip.show(model, chip_seed, out, as_json=as_json)
+        return
+    if chip_seed:
+        raise ConfigError(f"--chip-seed: {model} is a model; give a platform, such as brainscales2")
     loaded = load_model(model, values.assignments(settings))
     curve = measure_curve(loaded, copies=copies)
     fitted = invert_curve(loaded, copies=copies) if coefficients(loaded) else {}

@@ -112,6 +112,15 @@ WRONG = [
     (["run", "xor", "--iteration", "5"], ["--iteration", "--iterations"]),
     (["run", "xor", "--model", "rate_nal"], ["unknown model 'rate_nal'", "did you mean 'rate_nla'?"]),
     (["run", "xor", "--model", "./mine.toml"], ["./mine.toml", "does not exist"]),
+    (["run", "xor", "--hardware", "brainscales3"], ["unknown platform", "did you mean 'brainscales2'?"]),
+    (["run", "xor", "--chip-seed", "3"], ["--chip-seed", "no chip without --hardware"]),
+    (["run", "xor", "--chip-seed", "1,x"], ["--chip-seed 1,x", "'x' is not a chip seed", "1-5"]),
+    (["run", "xor", "--uncalibrated"], ["--uncalibrated", "no chip without --hardware"]),
+    (["run", "xor", "--hardware", "ideal", "--chip-off", "readot"], ["--chip-off", "did you mean 'readout'?"]),
+    (["run", "xor", "--hardware", "brainscales2"], ["'equilibrium' cannot emulate tau_m, readout", "--backend brian2"]),
+    (["calibrate", "rate_nla", "--chip-seed", "3"], ["--chip-seed", "rate_nla is a model", "brainscales2"]),
+    (["calibrate", "brainscales2", "--set", "a=1"], ["--set", "brainscales2 is a platform"]),
+    (["calibrate", "ideal"], ["'ideal' has no [mismatch]"]),
     (["run", "xor", "--learner", "reinforced"], ["unknown learner", "did you mean 'reinforce'?", "backprop"]),
     (["run", "xor", "--backend", "equilibrum"], ["unknown backend", "did you mean 'equilibrium'?"]),
     (["run", "xor", "--learner", "reinforce", "--core", "numpy"], ["--core", "'reinforce'", "no backend"]),
@@ -314,7 +323,7 @@ def test_list_tables_and_json_agree(rnla):
         assert task["name"] in out
         assert task["summary"]
     everything = json.loads(rnla("list", "--json")[1])
-    assert list(everything) == ["models", "inputs", "tasks", "backends"]
+    assert list(everything) == ["models", "inputs", "tasks", "backends", "hardware"]
     files = {path.stem: tomllib.loads(path.read_text()) for path in (ROOT / "models").glob("*.toml")}
     assert {row["name"]: row["summary"] for row in everything["models"]} == {
         name: content["model"]["summary"] for name, content in files.items()

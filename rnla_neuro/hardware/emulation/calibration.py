@@ -86,7 +86,7 @@ def measured(
         height = 0.8 * (converter.high - converter.low)
         decay = converter.low + height * np.exp(-at / factor[:, None])
         seen = _averaged(decay, converter, repeats, rng) - converter.low
-        return _decay_time(at, seen) - 1.0
+        return _decay_time(at, np.asarray(seen, dtype=np.float64)) - 1.0
     if quantity == "weight":
         base = converter.low + converter.swing * limited(1.0 + deviation)
     else:
