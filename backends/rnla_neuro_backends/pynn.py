@@ -12,6 +12,7 @@ from typing import Any
 
 from rnla_neuro.backend import Backend, Capabilities
 from rnla_neuro.errors import BackendError, unknown
+from rnla_neuro.hardware.spec import HardwareSpec
 from rnla_neuro.network import NetworkSpec
 from rnla_neuro.simulation import Simulation
 from rnla_neuro.spec.cells import as_cells
@@ -19,6 +20,7 @@ from rnla_neuro_backends.pynn_adapter import simulators
 from rnla_neuro_backends.pynn_adapter.simulator import Simulator
 
 DEFAULT = "nest"
+_NOT_HERE = ("mismatch", "trial", "readout", "inputs")  # what a chip does of its own, and other simulators do not
 
 
 def available_simulators() -> tuple[str, ...]:
@@ -26,8 +28,12 @@ def available_simulators() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(simulators.__path__)))
 
 
-def get_simulator(name: str) -> Simulator:
+def get_simulator(name: str, hardware: HardwareSpec | None = None) -> Simulator:
     """Return a simulator by name; ``auto`` is NEST.
+
+    Args:
+        name: One of `available_simulators`, or ``auto``.
+        hardware: The platform file that a chip is driven by; None: the one of this package.
 
     Raises:
         BackendError: Unknown name; the nearest known one is given.
@@ -36,8 +42,8 @@ def get_simulator(name: str) -> Simulator:
     if name not in available_simulators():
         raise BackendError(unknown("simulator (--core) of backend 'pynn'", name, available_simulators()))
     module = importlib.import_module(f"{simulators.__name__}.{name}")
-    simulator: Simulator = module.SIMULATOR()
-    return simulator
+    made: type[Simulator] = module.SIMULATOR
+    return made.on(hardware)
 
 
 class PynnBackend(Backend):
@@ -45,14 +51,18 @@ class PynnBackend(Backend):
 
     name = "pynn"
     summary = "PyNN: cells on NEST, NEURON, Brian2 or a chip, with the host in the loop; models with a section [pynn]"
-    capabilities = Capabilities(kinds=("spiking",), precisions=("float64",), options=("simulator",))
+    capabilities = Capabilities(kinds=("spiking",), precisions=("float64",), options=("simulator", "hardware"))
 
-    def build(self, network: NetworkSpec, *, simulator: str = "auto", **options: Any) -> Simulation:
+    def build(
+        self, network: NetworkSpec, *, simulator: str = "auto", hardware: HardwareSpec | None = None, **options: Any
+    ) -> Simulation:
         """Build a simulation.
 
         Args:
             network: What to simulate; its model has a section [pynn].
             simulator: One of `available_simulators`; ``auto``: NEST.
+            hardware: A platform, whose grid the host keeps its weights on, rounding at random; nothing else of it is
+                emulated here. None: weights are as they are.
             options: None; any is refused by name.
 
         Raises:
@@ -62,8 +72,12 @@ class PynnBackend(Backend):
         self.check(network, options)
         from rnla_neuro_backends.pynn_adapter.simulation import PynnSimulation
 
-        chosen = get_simulator(simulator)
-        return PynnSimulation(self._cells(network), chosen)
+        chosen, cells = get_simulator(simulator, hardware), self._cells(network)
+        if hardware is None:
+            return PynnSimulation(cells, chosen)
+        from rnla_neuro.hardware.emulation.build import on_chip
+
+        return on_chip(cells, hardware, lambda changed: PynnSimulation(changed, chosen), off=_NOT_HERE)
 
     @staticmethod
     def _cells(network: NetworkSpec) -> NetworkSpec:

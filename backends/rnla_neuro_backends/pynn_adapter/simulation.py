@@ -26,6 +26,8 @@ from rnla_neuro_backends.pynn_adapter.plan import Spikes
 from rnla_neuro_backends.pynn_adapter.simulator import Simulator
 from rnla_neuro_backends.pynn_adapter.stimulus import Stimulus, as_counts, as_spikes
 
+_TOGETHER = 64  # trials without learning that a simulator is given at once
+
 
 class PynnSimulation(Simulation):
     """A agents side by side in one PyNN network; see `Simulation` for the protocol.
@@ -96,16 +98,27 @@ class PynnSimulation(Simulation):
 
     def _run(self, x: FloatArray, noise: FloatArray, step: int, start: float) -> Course:
         """Run a trial from rest, and return what the host makes of its spikes."""
+        return self._runs([x], [noise], [step], [start])[0]
+
+    def _runs(
+        self, x: list[FloatArray], noise: list[FloatArray], steps: list[int], starts: list[float]
+    ) -> list[Course]:
+        """Run trials with the same weights; a chip makes one run of them."""
         weights = [projection.w for projection in self.learning.projections]
         self.blueprint.write(weights)
-        shown = self._stimulus.inputs(x, step)
-        given = self._given(step, shown)
-        spikes = self.simulator.run(self.blueprint.trial(weights, x, noise, given))
-        counts = [shown]
-        for level in range(1, len(self.sizes)):
-            shape = (self.n_agents, self.host.n_steps, self.sizes[level])
-            counts.append(as_counts(spikes[self.blueprint.names[level]], shape, self._dt * 1e3))
-        return Course(self.host, self.blueprint.effective(weights), counts, x, noise, start)
+        shown = [self._stimulus.inputs(one, step) for one, step in zip(x, steps, strict=True)]
+        trials = [
+            self.blueprint.trial(weights, *given)
+            for given in zip(x, noise, map(self._given, steps, shown), strict=True)
+        ]
+        acting, found = self.blueprint.effective(weights), []
+        for k, spikes in enumerate(self.simulator.run_all(trials)):
+            counts = [shown[k]]
+            for level in range(1, len(self.sizes)):
+                shape = (self.n_agents, self.host.n_steps, self.sizes[level])
+                counts.append(as_counts(spikes[self.blueprint.names[level]], shape, self._dt * 1e3))
+            found.append(Course(self.host, acting, counts, x[k], noise[k], starts[k]))
+        return found
 
     def _given(self, step: int, shown: FloatArray) -> dict[str, Spikes]:
         """Return the spikes of inputs and background of a trial that begins with a step."""
@@ -181,10 +194,15 @@ class PynnSimulation(Simulation):
         """Run trials without exploration and learning, one an observation, on inputs and background of their own."""
         shown = np.asarray(observation, dtype=np.float64)
         noise = np.zeros((self.n_agents, self.sizes[-1]))
+        x = [np.broadcast_to(one, (self.n_agents, self.sizes[0])) for one in shown]
+        steps = [SILENT + k * self.host.n_steps for k in range(len(x))]
+        # without constant currents, what a held input adds is in the weights of biases: other inputs, other weights
+        together = self.simulator.currents or self._stimulus.spiking
+        size = _TOGETHER if together else 1
         found = []
-        for k, one in enumerate(shown):
-            x = np.broadcast_to(one, (self.n_agents, self.sizes[0]))
-            found.append(self._run(x, noise, SILENT + k * self.host.n_steps, 0.0))
+        for first in range(0, len(x), size):
+            part = x[first : first + size]
+            found += self._runs(part, [noise] * len(part), steps[first : first + size], [0.0] * len(part))
         return found
 
     def predict(self, observation: FloatArray) -> IntArray:
@@ -210,6 +228,10 @@ class PynnSimulation(Simulation):
         check_shapes([projection.w for projection in self.learning.projections], weights)
         for projection, w in zip(self.learning.projections, weights, strict=True):
             projection.w = np.array(w, dtype=np.float64)
+
+    def write_weights(self, weights: list[FloatArray]) -> None:
+        """Replace the weights alone; see `Simulation.write_weights`. There is nothing else between two runs."""
+        self.set_weights(weights)
 
     def spike_counts(self) -> IntArray:
         """Return the spikes of each layer in all trials so far; see `Simulation.spike_counts`."""

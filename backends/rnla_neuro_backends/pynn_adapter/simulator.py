@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+from rnla_neuro.hardware.spec import HardwareSpec
 from rnla_neuro_backends.pynn_adapter.plan import FloatArray, Plan, Spikes, Trial
 
 
@@ -24,6 +25,11 @@ class Simulator(ABC):
     extra: ClassVar[str] = "pynn"
     currents: ClassVar[bool] = True
     signed: ClassVar[bool] = True
+
+    @classmethod
+    def on(cls, hardware: HardwareSpec | None) -> Simulator:
+        """Make one; a chip's is driven by a platform file, None: the one of this package. Others ignore it."""
+        return cls()
 
     @abstractmethod
     def missing(self) -> str:

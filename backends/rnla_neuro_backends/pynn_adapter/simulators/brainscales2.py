@@ -66,6 +66,11 @@ class Brainscales2Simulator(Simulator):
         self._numbers: dict[tuple[str, int], IntArray] = {}
         self._fired = False
 
+    @classmethod
+    def on(cls, hardware: HardwareSpec | None) -> Simulator:
+        """Make one that is driven by a platform file; see `Simulator.on`."""
+        return cls(hardware)
+
     def missing(self) -> str:
         """Look for the package without importing it; see `Simulator.missing`."""
         if importlib.util.find_spec("pynn_brainscales") is None:
