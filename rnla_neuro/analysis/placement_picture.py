@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _EMPTY: Final = "#f1f1f1"
 _EDGE: Final = "#9a9a9a"
 _CHIPS: Final = 3  # analog chips that are drawn
+_HALVES: Final = 4  # parts of a chip that are drawn
 _CORES: Final = 144  # cores that are drawn
 
 Colours = dict[str, str]
@@ -66,8 +67,8 @@ def _draw_chips(report: FitReport, placement: Placement, path_stem: str | Path) 
     # the same colours in every picture: layers last, since their number varies
     known = [name for name in ("input", "feedback", "inhibition", "bias", "noise") if name in found]
     sources = _colours([*known, *found])
-    width = 1.2 + 4.6 * placement.halves
-    with styled(width, 0.9 + 4.5 * len(units), len(units), placement.halves, sharey="all") as (figure, panels):
+    halves = min(placement.halves, _HALVES)
+    with styled(1.2 + 4.6 * halves, 0.9 + 4.5 * len(units), len(units), halves, sharey="all") as (figure, panels):
         for unit, line in zip(units, panels, strict=True):
             for half, axes in enumerate(line):
                 blocks = [one for one in placement.blocks if (one.unit, one.half) == (unit, half)]
@@ -88,7 +89,8 @@ def _draw_chips(report: FitReport, placement: Placement, path_stem: str | Path) 
             Patch(facecolor=_EMPTY, edgecolor=_EDGE, label="free"),
         ]
         figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5), title="spikes from")
-        _title(report, figure, _shown(len(units), placement.units, "chips"))
+        part = _shown(len(units), placement.units, "chips") + _shown(halves, placement.halves, "parts of a chip")
+        _title(report, figure, part)
         return save(figure, path_stem)
 
 
