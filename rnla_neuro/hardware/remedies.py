@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import ceil, floor, log10
@@ -36,7 +37,7 @@ class Remedy:
         change: What to change, as an option or a line of the platform file.
         why: What that does, in words.
         enough: Whether the network fits with this change alone.
-        solves: Keys of the lines that fit with it and did not before.
+        solves: Keys of the lines of which some fit with it that did not before.
         leaves: Keys of the lines that do not fit with it.
     """
 
@@ -85,9 +86,9 @@ def remedies(
     return tuple(sorted(found, key=lambda one: not one.enough))
 
 
-def _keys(report: FitReport) -> set[str]:
-    """Return the keys of what does not fit the chip itself."""
-    return {line.key for line in (*report.exceeded, *report.off_chip)}
+def _keys(report: FitReport) -> Counter[str]:
+    """Return the keys of what does not fit the chip itself, and how many lines of each: two time constants, say."""
+    return Counter(line.key for line in (*report.exceeded, *report.off_chip))
 
 
 def _fit(case: Case, before: Case, weights: Sequence[FloatArray] | None) -> FitReport:
@@ -97,7 +98,7 @@ def _fit(case: Case, before: Case, weights: Sequence[FloatArray] | None) -> FitR
 
 
 def _tried(
-    changes: Sequence[_Change], case: Case, weights: Sequence[FloatArray] | None, wrong: set[str]
+    changes: Sequence[_Change], case: Case, weights: Sequence[FloatArray] | None, wrong: Counter[str]
 ) -> Remedy | None:
     """Fit with changes; None: they cannot be made."""
     changed = case
@@ -125,7 +126,7 @@ def _joined(report: FitReport, case: Case, weights: Sequence[FloatArray] | None,
             except RnlaError:
                 continue
             then = _fit(after, case, weights)
-            solved = len(_keys(report) - _keys(then))
+            solved = (_keys(report) - _keys(then)).total()
             if solved and (best is None or solved > best[0]):
                 best = solved, change, after, then
         if best is None:

@@ -122,6 +122,14 @@ def test_a_time_constant_goes_to_the_nearest_end_of_its_range(overrides, option)
     assert fit(repaired, bss2()).fits
 
 
+def test_of_two_time_constants_each_is_changed():
+    changes = found(network(64, 40, 10, tau_s="50*ms", tau_in="0.1*ms"), bss2())
+    assert changes["--set tau_s=30ms"].leaves == changes["--set tau_in=0.3ms"].leaves == ("tau_syn",)
+    together = next(one for one in changes.values() if one.why == "together")
+    assert together.enough
+    assert set(together.change.split(" and ")) == {"--set tau_s=30ms", "--set tau_in=0.3ms"}
+
+
 def test_another_clock_only_where_one_factor_brings_all_times_into_range():
     changes = found(network(64, 40, 10, tau_mem="100*ms"), bss2())
     assert changes["[time.speed_up] value = 1700"].enough  # 100 ms / 1700 = 59 µs, and 60 is the longest
