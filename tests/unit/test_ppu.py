@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,3 +146,15 @@ def test_the_text_is_what_the_chip_takes():
 def test_what_is_not_possible_is_told(make, says):
     with pytest.raises(ConfigError, match=says):
         make()
+
+
+@pytest.mark.slow
+def test_a_task_is_learned_with_the_processors_integers():
+    """The benchmark's loop on the poster's three images: in-loop learning with 8-bit traces and 6-bit weights."""
+    path = Path(__file__).parents[2] / "benchmarks" / "plasticity_processor.py"
+    spec = importlib.util.spec_from_file_location("plasticity_processor", path)
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    accuracy = benchmark.learn("three-digits", benchmark.Processor, (1, 2), 600, 2 / 63)
+    assert accuracy.tolist() == [1.0, 1.0]
+    assert benchmark.learn("three-digits", benchmark.Processor, (1, 2), 1, 2 / 63).mean() < 0.7  # not before
