@@ -6,7 +6,7 @@ import importlib
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,11 @@ class Curves:
     performance: FloatArray
     weights: FloatArray
     seconds: float
+
+    def until(self, decisions: int) -> Curves:
+        """Return the part up to a number of decisions."""
+        n = int(np.searchsorted(self.at, decisions, side="right"))
+        return replace(self, at=self.at[:n], expected=self.expected[:, :n], performance=self.performance[:, :n])
 
     def final(self, of: FloatArray) -> list[float]:
         """Return the mean of a measure over the last tenth of the decisions, one a seed."""
