@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rnla_neuro import Agent
 from rnla_neuro.errors import BackendError, MissingExtraError
 from rnla_neuro_backends.pynn_adapter import spinnaker_process
 from rnla_neuro_backends.pynn_adapter.plan import Cells, Link, Plan, Source, Spikes, Trial
@@ -90,6 +91,24 @@ def test_a_network_is_mapped_and_its_weights_are_rounded_as_we_round(simulator, 
     assert folder.is_dir()
     simulator.close()
     assert not folder.exists()
+
+
+@pytest.mark.slow
+@needs_spynnaker
+@pytest.mark.backend("pynn:spinnaker")
+def test_the_network_for_digits_is_mapped_and_refuses_to_learn(empty_home):
+    agent = Agent("spiking_lif_nla", "digits", "pynn", core="spinnaker", input="poisson")
+    simulation = agent.session.simulation
+    try:
+        simulation.write()
+        mapping = simulation.simulator.map()
+        sizes = {part.population: part.atoms for part in mapping.parts}
+        assert (sizes["input"], sizes["hidden1"], sizes["action"]) == (64, 40, 10)
+        assert sum(one.surprises for one in mapping.weights) == 0
+        with pytest.raises(BackendError, match="no spikes come back"):
+            agent.learn(1)
+    finally:
+        simulation.close()
 
 
 @pytest.mark.slow

@@ -104,8 +104,7 @@ class PynnSimulation(Simulation):
         self, x: list[FloatArray], noise: list[FloatArray], steps: list[int], starts: list[float]
     ) -> list[Course]:
         """Run trials with the same weights; a chip makes one run of them."""
-        weights = [projection.w for projection in self.learning.projections]
-        self.blueprint.write(weights)
+        weights = self.write()
         shown = [self._stimulus.inputs(one, step) for one, step in zip(x, steps, strict=True)]
         trials = [
             self.blueprint.trial(weights, *given)
@@ -119,6 +118,12 @@ class PynnSimulation(Simulation):
                 counts.append(as_counts(spikes[self.blueprint.names[level]], shape, self._dt * 1e3))
             found.append(Course(self.host, acting, counts, x[k], noise[k], starts[k]))
         return found
+
+    def write(self) -> list[FloatArray]:
+        """Set the weights that have moved, as the next run would anyway; return those that the host means."""
+        weights = [projection.w for projection in self.learning.projections]
+        self.blueprint.write(weights)
+        return weights
 
     def _given(self, step: int, shown: FloatArray) -> dict[str, Spikes]:
         """Return the spikes of inputs and background of a trial that begins with a step."""

@@ -48,7 +48,7 @@ class QuantisedWeights:
         link: The link.
         kind: ``excitatory`` or ``inhibitory``.
         synapses: How many there are.
-        step: The grid on which they lie, nA; 0: none was needed.
+        step: The coarsest power of two of which they are multiples, nA; 0: there is none.
         error: Largest difference from what was asked, nA.
         surprises: How many are not what rounding to the grid gives.
     """
@@ -83,13 +83,11 @@ class Mapping:
         """Say it in a few lines."""
         counts = Counter(part.population for part in self.parts)
         split = ", ".join(f"{name} on {n} core{'s' * (n > 1)}" for name, n in counts.items())
-        step = max((one.step for one in self.weights), default=0.0)
         error = max((one.error for one in self.weights), default=0.0)
         where = "virtual machine" if self.is_virtual else "machine"
         return (
             f"SpiNNaker, {where}: {split}; {self.chips} chip{'s' * (self.chips > 1)}, "
-            f"{sum(one.synapses for one in self.weights)} synapses, weight step up to {step:.3g} nA, "
-            f"largest rounding {error:.3g} nA"
+            f"{sum(one.synapses for one in self.weights)} synapses, largest rounding of a weight {error:.3g} nA"
         )
 
 
