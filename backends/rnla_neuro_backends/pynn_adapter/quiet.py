@@ -24,7 +24,11 @@ def quiet() -> Iterator[None]:
     try:
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+        with (
+            open(os.devnull, "w", encoding="utf-8") as sink,
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(sink),  # not stderr: loggers that are made meanwhile keep it
+        ):
             warnings.simplefilter("ignore")
             yield
     finally:

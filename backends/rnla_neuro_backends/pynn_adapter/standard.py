@@ -76,7 +76,7 @@ class StandardSimulator(Simulator):
         for cells in plan.cells:
             population = sim.Population(cells.size * plan.n_agents, sim.IF_curr_exp(**cell_parameters(cells)))
             population.initialize(v=cells.rest)
-            population.record("spikes")
+            self.record(population)
             self.populations[cells.name] = population
         for source in plan.sources:
             self.populations[source.name] = sim.Population(source.size * plan.n_agents, sim.SpikeSourceArray())
@@ -85,6 +85,10 @@ class StandardSimulator(Simulator):
             for agent in range(plan.n_agents):
                 self.projections[link.name, agent] = self.connect(link, agent)
         self.built()
+
+    def record(self, population: Any) -> None:
+        """Let cells record their spikes."""
+        population.record("spikes")
 
     def built(self) -> None:
         """Prepare what faster ways need, after all is built."""

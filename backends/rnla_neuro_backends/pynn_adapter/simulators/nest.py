@@ -31,6 +31,9 @@ class NestSimulator(StandardSimulator):
         """Spikes on the grid, as the other simulators have them."""
         return {"spike_precision": "on_grid", "verbosity": "error", "threads": 1}
 
+    def record(self, population: Any) -> None:
+        """Record nothing through PyNN; `built` connects a recorder of our own."""
+
     def built(self) -> None:
         """Keep handles of nodes and connections, and record all cells by one recorder of our own."""
         import nest
@@ -38,6 +41,7 @@ class NestSimulator(StandardSimulator):
 
         # the same calls as nodes.set(…), which ask the kernel for its whole status first, for milliseconds
         self._nest, self._kernel, plan = nest, nestkernel_api, self.plan
+        self.sim.run(plan.delay)  # PyNN connects spike sources at the first run
         self._time = float(nest.biological_time)
         self._nodes = {cells.name: self.populations[cells.name].node_collection for cells in plan.cells}
         self._recorder = nest.Create("spike_recorder")
