@@ -14,7 +14,7 @@ from rnla_neuro.hardware.reading import load_hardware
 from rnla_neuro_backends.pynn_adapter import brainscales2_units as units
 from rnla_neuro_backends.pynn_adapter.plan import Cells, Link, Plan, Source, Spikes, Trial
 from rnla_neuro_backends.pynn_adapter.simulators import brainscales2
-from rnla_neuro_backends.pynn_adapter.simulators.brainscales2 import Brainscales2Simulator
+from rnla_neuro_backends.pynn_adapter.simulators.brainscales2 import Brainscales2Simulator, ClippedWeightsWarning
 
 pytestmark = pytest.mark.backend("pynn:brainscales2-double")
 SCALE = 0.75  # nA a unit of weight: a spike of weight 1 holds up half of threshold minus rest
@@ -97,7 +97,8 @@ def test_weights_are_pairs_of_whole_numbers(simulator):
     np.testing.assert_array_equal(on + off, np.arange(-16, 16).reshape(4, 8).T)
     assert on.min() == 0
     assert off.max() == 0
-    simulator.write("first", 0, weights * 10)
+    with pytest.warns(ClippedWeightsWarning, match=r"weights of first are beyond 2, the most that 1 synapses"):
+        simulator.write("first", 0, weights * 10)
     assert simulator.projections["first", 0, "excitatory"][0].get("weight", format="array").max() == 63
     assert simulator.clipped == np.sum(np.abs(np.arange(-16, 16) * 10) > 63)
 
@@ -187,7 +188,8 @@ def test_a_weight_that_does_more_takes_several_synapses(simulator):
     shares = np.array([[one.get("weight", format="array").T for one in kind] for kind in pair])
     np.testing.assert_array_equal(shares.sum(axis=(0, 1)), 3 * numbers)
     assert np.ptp(shares, axis=1).max() <= 1
-    simulator.write("second", 0, np.full((3, 4), 100.0))
+    with pytest.warns(ClippedWeightsWarning, match="12 weights of second"):
+        simulator.write("second", 0, np.full((3, 4), 100.0))
     assert simulator.clipped == 12
     assert sum(one.get("weight", format="array")[0, 0] for one in pair[0]) == 3 * 63
 

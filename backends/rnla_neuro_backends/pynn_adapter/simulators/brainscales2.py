@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,6 +35,10 @@ from rnla_neuro_backends.pynn_adapter.simulator import Simulator
 MODULE = "pynn_brainscales.brainscales2"
 SNIPPETS = 100  # of one hardware run
 SEED = 1234  # of the first noise generator
+
+
+class ClippedWeightsWarning(UserWarning):
+    """Weights beyond what the chip's synapses give were clipped."""
 
 
 class Brainscales2Simulator(Simulator):
@@ -65,6 +70,7 @@ class Brainscales2Simulator(Simulator):
         self.runs = self.clipped = 0
         self._numbers: dict[tuple[str, int], IntArray] = {}
         self._fired = False
+        self._told: set[str] = set()
 
     @classmethod
     def on(cls, hardware: HardwareSpec | None) -> Simulator:
@@ -216,7 +222,17 @@ class Brainscales2Simulator(Simulator):
         self._own()
         one, limit = self._links[link], self.units.limit(link)
         wanted = self.units.whole(one, self._cells[one.post], weights)
-        self.clipped += int(np.sum(np.abs(wanted) > limit))
+        beyond = int(np.sum(np.abs(wanted) > limit))
+        if beyond and link not in self._told:
+            self._told.add(link)
+            most = limit * self.units.unit / self.units.deflection(self._cells[one.post], one.scale)
+            warnings.warn(
+                f"simulator 'brainscales2': {beyond} weights of {link} are beyond {most:.3g}, the most that "
+                f"{self.units.parts[link]} synapses of either sign give; the chip has that much, the host means more",
+                ClippedWeightsWarning,
+                stacklevel=2,
+            )
+        self.clipped += beyond
         numbers = np.clip(wanted, -limit, limit)
         before, self._numbers[link, agent] = self._numbers[link, agent], numbers
         self._set(link, agent, numbers, before)
