@@ -77,6 +77,7 @@ def simulate(
         plain: Makes the simulation of a network that is on no chip.
     """
     from rnla_neuro.hardware.emulation.build import on_chip
+    from rnla_neuro.hardware.fit import fit
 
     platform, runner = platform_of(request), f"learner {request.learner!r}"
     if backend is not None:
@@ -85,6 +86,8 @@ def simulate(
             if request.chip_seed or request.chip_off or not request.calibrated:
                 raise ConfigError(f"--chip-seed, --uncalibrated, --chip-off: {runner} emulates no chip; leave them out")
             return backend.build(network, hardware=platform, **options(backend))
+        backend.check(network, options(backend))  # before the chip is made: a kind that it does not run at all
+    fit(network, platform).refuse(emulated=True)
     return on_chip(
         network,
         platform,
