@@ -168,8 +168,8 @@ class Blueprint:
             return
         moved = np.abs(wanted - at) > TOLERANCE
         at[moved] = wanted[moved]
-        for agent in np.flatnonzero(moved.any(axis=(1, 2))):
-            self._simulator.write(link, int(agent), at[agent], moved[agent])
+        for agent in np.flatnonzero(moved.any(axis=(1, 2))).tolist():
+            self._simulator.write(link, agent, at[agent], moved[agent])
 
     def effective(self, weights: list[FloatArray]) -> list[FloatArray]:
         """Return the weights that act: those that the simulator has, and the biases, which are set for each run."""

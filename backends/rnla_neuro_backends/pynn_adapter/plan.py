@@ -100,7 +100,8 @@ class Plan:
 
     def size(self, name: str) -> int:
         """Number of cells or sources of one agent in the population `name`."""
-        return next(one.size for one in (*self.cells, *self.sources) if one.name == name)
+        sizes = {cells.name: cells.size for cells in self.cells} | {one.name: one.size for one in self.sources}
+        return sizes[name]
 
 
 @dataclass(frozen=True)

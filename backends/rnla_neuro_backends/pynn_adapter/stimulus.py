@@ -87,7 +87,7 @@ def as_spikes(counts: FloatArray, dt: float) -> Spikes:
     """Return spikes at the start of their steps, ms, for counts (A, steps, neurons) of steps of `dt` ms."""
     n = counts.shape[2]
     agent, step, neuron = np.nonzero(counts)
-    return Spikes(agent * n + neuron, step * dt)
+    return Spikes(agent * n + neuron, (step * dt).astype(np.float64))
 
 
 def as_counts(spikes: Spikes, shape: tuple[int, int, int], dt: float) -> FloatArray:
