@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from rnla_neuro.backend import get_backend
 from rnla_neuro.hardware.emulation.effects import effects_of
@@ -29,6 +30,7 @@ def learned(**options: str) -> list[np.ndarray]:
     return seen
 
 
+@pytest.mark.slow
 def test_the_general_kernel_does_what_brian2_does() -> None:
     for ours, plain in zip(learned(), learned(road="plain", target="numpy"), strict=True):
         np.testing.assert_allclose(ours, plain, rtol=1e-9, atol=1e-12)
