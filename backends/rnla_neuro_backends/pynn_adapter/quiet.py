@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 
 @contextlib.contextmanager
@@ -25,7 +26,7 @@ def quiet() -> Iterator[None]:
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         with (
-            open(os.devnull, "w", encoding="utf-8") as sink,
+            Path(os.devnull).open("w", encoding="utf-8") as sink,
             warnings.catch_warnings(),
             contextlib.redirect_stdout(sink),  # not stderr: loggers that are made meanwhile keep it
         ):

@@ -74,7 +74,7 @@ class StandardSimulator(Simulator):
         sim.setup(timestep=plan.timestep, min_delay=plan.delay, max_delay=plan.delay, **self.setup_options())
         self.populations = {}
         for cells in plan.cells:
-            population = sim.Population(cells.size * plan.n_agents, sim.IF_curr_exp(**cell_parameters(cells)))
+            population = sim.Population(cells.size * plan.n_agents, sim.IF_curr_exp(**self.parameters(cells)))
             population.initialize(v=cells.rest)
             self.record(population)
             self.populations[cells.name] = population
@@ -85,6 +85,10 @@ class StandardSimulator(Simulator):
             for agent in range(plan.n_agents):
                 self.projections[link.name, agent] = self.connect(link, agent)
         self.built()
+
+    def parameters(self, cells: Cells) -> dict[str, float]:
+        """Return the parameters of `IF_curr_exp`."""
+        return cell_parameters(cells)
 
     def record(self, population: Any) -> None:
         """Let cells record their spikes."""

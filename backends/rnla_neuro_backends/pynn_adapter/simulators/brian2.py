@@ -26,6 +26,10 @@ class Brian2Simulator(StandardSimulator):
         brian2.prefs.codegen.target = "numpy"
         return module
 
+    def parameters(self, cells: Cells) -> dict[str, float]:
+        """A refractory time is counted from the start of the step of a spike: it lasts a step longer here."""
+        return {**super().parameters(cells), "tau_refrac": cells.t_ref + self.plan.timestep}
+
     def record(self, population: Any) -> None:
         """Record nothing through PyNN, whose records of runs after a reset begin at the wrong time; see `built`."""
 

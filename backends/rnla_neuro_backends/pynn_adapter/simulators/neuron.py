@@ -33,8 +33,8 @@ class NeuronSimulator(StandardSimulator):
         if missing or _compiler() is not None:
             return missing
         return (
-            f"NEURON's compiler {_COMPILER!r} is neither on PATH nor beside Python ({Path(sys.executable).parent}): add "
-            "the folder 'bin' of the environment that NEURON is installed in to PATH"
+            f"NEURON's compiler {_COMPILER!r} is neither on PATH nor beside Python ({Path(sys.executable).parent}): "
+            "add the folder 'bin' of the environment that NEURON is installed in to PATH"
         )
 
     def load(self) -> Any:
