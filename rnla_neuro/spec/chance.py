@@ -38,7 +38,7 @@ RNLA_CHANCE_CALL double rnla_chance(std::uint32_t key, std::uint32_t neuron, std
     x += y * z; y += z * x; z += x * y;
     x ^= x >> 16; y ^= y >> 16; z ^= z >> 16;
     x += y * z; y += z * x; z += x * y;
-    return double((z ^ (z >> 16)) >> 8) * 5.9604644775390625e-8;
+    return double(std::int32_t((z ^ (z >> 16)) >> 8)) * 5.9604644775390625e-8;  // signed: what vectors convert
 }
 RNLA_CHANCE_CALL std::uint32_t rnla_chance_key(std::uint64_t seed) {
     return std::uint32_t(seed) ^ (std::uint32_t(seed >> 32) * 2654435769u);

@@ -219,6 +219,8 @@ class GeneralLayout:
         parts = {
             "sent": widest,
             "scratch": widest,
+            "drawn": max(self.sizes),
+            "fired": max(self.sizes),
             "total": total,
             "given": max(
                 [p.n_factor * p.sent for p in learning if p.mode == "held"]

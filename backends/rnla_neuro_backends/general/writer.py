@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import sympy as sp
@@ -60,7 +60,7 @@ class Loop:
             self._known[name] = _STEP[name]
             return
         if name == "chance":
-            value = f"chance_of(g, {writer.layout.index_of(self._level)} + i)"
+            value = "drawn[i]"
         elif at is not None:
             value = f"own[{at} + i]"
         else:
@@ -112,15 +112,23 @@ class GeneralWriter:
         return f"real({self.voltage_code(expr, {})})"
 
     # ---- loops ----------------------------------------------------------------------------------------
+    def loop(self, level: int, body: Iterable[str], indent: int = 1) -> str:
+        """Write a loop over a layer. Neurons draw in a loop before: loops in numbers of one type vectorise."""
+        pad, body = "    " * indent, list(body)
+        inner = "\n".join(f"{pad}    {line}" for line in body)
+        text = f"{pad}RNLA_SIMD RNLA_FOR(i, N{level}) {{\n{inner}\n{pad}}}"
+        if not any("drawn[i]" in line for line in body):
+            return text
+        first = self.layout.index_of(level)
+        draw = f"{pad}RNLA_SIMD RNLA_FOR(i, N{level}) drawn[i] = chance_of(g, {first} + i);"
+        return f"{pad}{{\n{pad}real* RNLA_RESTRICT drawn = g.drawn;\n{draw}\n{text}\n{pad}}}"
+
     def assign(self, level: int, targets: list[tuple[str, sp.Basic]], indent: int = 1) -> str:
         """Write a loop over a layer that gives targets (C++ text) their values."""
         loop = Loop(self, level)
         lines = [f"{target} = {loop.code(expr)};" for target, expr in targets]
         body = [*loop.lines, *lines]
-        simd = "" if any("chance_of" in line for line in body) else "RNLA_SIMD "
-        pad = "    " * indent
-        inner = "\n".join(f"{pad}    {line}" for line in body)
-        return f"{pad}{simd}RNLA_FOR(i, N{level}) {{\n{inner}\n{pad}}}"
+        return self.loop(level, body, indent)
 
     def send(self, level: int, expr: sp.Expr, bias: sp.Expr) -> str:
         """Write what a population sends, bias unit last, into ``g.sent``."""
@@ -197,14 +205,8 @@ class GeneralWriter:
         """Write a step of the neurons of a layer: past values, Euler steps, thresholds, resets."""
         population, own = self.plan.population(level), self.layout.own
         loop = Loop(self, level)
-        rests = "rnla_left" if (level, "rnla_left") in own else None
-        lines: list[str] = []
-        if rests:
-            at = own[level, rests]
-            lines += [
-                f"const real left = own[{at} + i] > 0 ? own[{at} + i] - 1 : real(0);",
-                "const bool awake = left <= 0;",
-            ]
+        rests = (level, "rnla_left") in own
+        lines = self._resting(level)
         moved = [(f"{name}_prev", loop.code(symbol(name))) for name in population.past]
         for name, right in population.odes:
             step = f"{loop.code(symbol(name))} + {self.constants['dt']} * ({loop.code(right)})"
@@ -214,29 +216,40 @@ class GeneralWriter:
         values = [f"const real next_{k} = {value};" for k, (_, value) in enumerate(moved)]
         stored = [f"own[{own[level, name]} + i] = next_{k};" for k, (name, _) in enumerate(moved)]
         body = [*lines, *loop.lines, *values, *stored]
-        if population.threshold is not None:
-            body += self._spike(level, rests)
-        simd = "" if any("chance_of" in line for line in body) else "RNLA_SIMD "
-        inner = "\n".join(f"        {line}" for line in body)
-        return f"    {simd}RNLA_FOR(i, N{level}) {{\n{inner}\n    }}" if body else ""
+        moves = self.loop(level, body) if stored else ""
+        return moves if population.threshold is None else f"{moves}\n{self._spike(level)}"
 
-    def _spike(self, level: int, rests: str | None) -> list[str]:
+    def _resting(self, level: int) -> list[str]:
+        """Write the steps that are left of a neuron's refractory time, where it has one."""
+        at = self.layout.own.get((level, "rnla_left"))
+        if at is None:
+            return []
+        return [
+            f"const real left = own[{at} + i] > 0 ? own[{at} + i] - 1 : real(0);",
+            "const bool awake = left <= 0;",
+        ]
+
+    def _spike(self, level: int) -> str:
+        """Write thresholds and resets: loops of their own, in numbers of one type, are those that vectorise."""
         population, own = self.plan.population(level), self.layout.own
         after = Loop(self, level, "w_")
         assert population.threshold is not None
-        condition = after.code(population.threshold)
-        lines = [*after.lines, f"const bool fires = {'awake && ' * bool(rests)}({condition});"]
+        condition, resting = after.code(population.threshold), self._resting(level)
+        hit = f"({condition}) ? real(1) : real(0)"
+        lines = [*resting, *after.lines, f"const real hit = {hit};"]
+        lines += ["const real fires = awake ? hit : real(0);" if resting else "const real fires = hit;"]
         for k, (name, value) in enumerate(population.resets):
             loop = Loop(self, level, f"r{k}_")
             code = loop.code(value)
             at = own[level, name]
-            lines += [*loop.lines, f"own[{at} + i] = fires ? {code} : own[{at} + i];"]
-        if rests:
-            at = own.get((level, STEPS))
-            steps = f"real({self.layout.refractory_steps(level)})" if at is None else f"own[{at} + i]"
-            lines.append(f"own[{own[level, rests]} + i] = fires ? {steps} : left;")
-        lines.append(f"g.marks[{self.layout.marks[level]} + i] = fires;")
-        return lines
+            lines += [*loop.lines, f"own[{at} + i] = fires > 0 ? {code} : own[{at} + i];"]
+        if resting:
+            kept = own.get((level, STEPS))
+            steps = f"real({self.layout.refractory_steps(level)})" if kept is None else f"own[{kept} + i]"
+            lines.append(f"own[{own[level, 'rnla_left']} + i] = fires > 0 ? {steps} : left;")
+        looks = self.loop(level, [*lines, "fired[i] = fires;"])
+        marks = f"    RNLA_SIMD RNLA_FOR(i, N{level}) g.marks[{self.layout.marks[level]} + i] = int32_t(fired[i]);"
+        return f"    real* RNLA_RESTRICT fired = g.fired;\n{looks}\n{marks}"
 
     # ---- events ---------------------------------------------------------------------------------------
     def events(self, name: str) -> dict[str, str]:
