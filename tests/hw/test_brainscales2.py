@@ -206,7 +206,7 @@ def test_a_bias_does_not_set_the_scale(simulator):
     bias = Link("bias", "bias", "hidden1", SCALE / 20)
     simulator.open(dataclasses.replace(one, sources=(*one.sources, Source("bias", 1)), links=(*one.links, bias)))
     assert simulator.units.unit == pytest.approx(0.5 * simulator.units.step * 45)
-    assert simulator.units.parts["bias"] == 1
+    assert simulator.units.parts["bias"] == 2
 
 
 def test_two_simulations_share_the_package(chip):

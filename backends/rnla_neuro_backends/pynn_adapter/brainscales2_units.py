@@ -22,6 +22,7 @@ DEFAULT_GM = 500.0
 GM_RANGE = (30.0, 800.0)
 DAC_BIAS = 600.0  # the default; the spikes' amplitude at the synapses
 _NARROWEST = 20.0  # LSB between rest and threshold: below it, the grid of voltages is as coarse as the noise
+_OF_A_BIAS = 2  # synapses of either sign: it brings exploration as well, which is large at times
 _ROWS = 256  # synapses of a neuron circuit, where the platform file does not say
 
 
@@ -160,7 +161,7 @@ def choose_units(plan: Plan, hardware: HardwareSpec, gain: tuple[float, float]) 
         )
     unit = per_span * span
     gm = tuple(round(DEFAULT_GM * unit / one) for one in gain)
-    parts = {link.name: 1 for link in plan.links if link.fixed is None}
+    parts = {link.name: _OF_A_BIAS for link in plan.links if link.fixed is None}
     parts |= {name: math.ceil(effect[name] / finest - 1e-6) for name in learned}
     chosen = Units(hardware.speed_up, rest, span, step, unit, (gm[0], gm[1]), whole[1], parts)
     return replace(chosen, parts=_fitted(plan, hardware, chosen))
@@ -206,7 +207,7 @@ def _fitted(plan: Plan, hardware: HardwareSpec, units: Units) -> dict[str, int]:
         changing = [link.name for link in into if link.fixed is None]
         sources = {link.name: plan.size(link.pre) for link in into}
         while (needed := int(fixed.max()) + 2 * sum(parts[name] * sources[name] for name in changing)) > rows:
-            most = max(changing, key=lambda name: parts[name] * (parts[name] > 1), default="")
+            most = max(changing, key=lambda name: (parts[name] > 1, parts[name] * sources[name]), default="")
             if not most or parts[most] == 1:
                 raise BackendError(
                     f"simulator 'brainscales2': a neuron of {cells.name!r} needs {needed} synapses, two for each "
