@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -173,6 +173,14 @@ def _eligibility_source(traces: TraceFilter) -> int:
     return int(np.argmax(driven))
 
 
+@lru_cache(maxsize=64)
+def _compiled(
+    expr: sp.Expr, names: tuple[str, ...], values: tuple[tuple[str, float], ...]
+) -> Callable[..., FloatArray]:
+    """Compile an expression once for all agents."""
+    return compile_expression(expr, names, dict(values))
+
+
 def _draw_weights(
     initial: tuple[sp.Expr, sp.Expr],
     known: Mapping[str, float],
@@ -189,7 +197,7 @@ def _draw_weights(
         names = tuple(sorted(s.name for s in expr.free_symbols if re.fullmatch(r"randn?_\d+", s.name)))
         draws = [rng.standard_normal(size) if n.startswith("randn") else rng.random(size) for n in names]
         used = tuple(name for name in places if any(s.name == name for s in expr.free_symbols))
-        function = compile_expression(expr, (*names, *used), values)
+        function = _compiled(expr, (*names, *used), tuple(values.items()))
         parts.append(np.broadcast_to(function(*draws, *(places[name] for name in used)), size))
     return np.concatenate(parts, axis=1)
 
