@@ -116,6 +116,8 @@ def request_of(results: Results, seeds: Iterable[int] | None = None, **changes: 
         if seed not in config.seeds:
             known = ", ".join(map(str, config.seeds))
             raise ConfigError(f"seed {seed}: the run {results.path} has the seeds {known}")
+    if len(config.chip_seed) > 1:  # a chip each
+        values["chip_seed"] = tuple(config.chip_seed[config.seeds.index(seed)] for seed in chosen)
     return RunRequest(**(values | {"seeds": chosen} | changes))
 
 

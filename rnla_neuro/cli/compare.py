@@ -29,7 +29,7 @@ EXAMPLES = (
     ("go on with a comparison that was stopped", "rnla compare digits --models rate_nla,reinforce --out DIR"),
 )
 ARGUMENTS = (shared.TASK,)
-WHAT, LEARNING, ENGINE, OUTPUT = "What is compared", "Learning", "Engine", "Output"
+WHAT, LEARNING, ENGINE, CHIP, OUTPUT = "What is compared", "Learning", "Engine", "Emulated chip", "Output"
 
 
 @click.command(
@@ -74,6 +74,7 @@ WHAT, LEARNING, ENGINE, OUTPUT = "What is compared", "Learning", "Engine", "Outp
     "--jobs", cls=Option, group=ENGINE, type=values.Text("N", values.whole_above_zero("--jobs", "4")),
     help="runs at the same time; by default one a core",
 )  # fmt: skip
+@shared.chip(group=CHIP)
 @click.option(
     "--out", cls=Option, group=OUTPUT, metavar="FOLDER",
     help="the comparison's folder, a new one or one to go on with; by default comparisons/TASK",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rnla_neuro.cli.screen import number
@@ -46,10 +47,20 @@ def about(run: Results) -> dict[str, Any]:
         "hidden": list(config.hidden),
         "reward_delay": config.reward_delay,
         "freeze_hidden": config.freeze_hidden,
+        **_chip(run),
         "overrides": dict(config.overrides),
         "sha256": run.sha256,
         **measures_of(run),
     }
+
+
+def _chip(run: Results) -> dict[str, Any]:
+    """Return what chip a run was on, and what it did; nothing for a run on none."""
+    config = run.config
+    if not config.hardware:
+        return {}
+    about = {"hardware": config.hardware, "chip_seed": list(config.chip_seed), "calibrated": config.calibrated}
+    return about | {"chip_off": list(config.chip_off), "chip": run.summary.get("hardware")}
 
 
 def headline(run: Results) -> str:
@@ -64,6 +75,10 @@ def headline(run: Results) -> str:
     ]
     if config.reward_delay != "none":
         parts.append(f"reward delay {config.reward_delay}")
+    if config.hardware:
+        chips = ", ".join(map(str, config.chip_seed))
+        made = "" if config.calibrated else ", uncalibrated"
+        parts.append(f"{Path(config.hardware).stem}, chip{'s' * (len(config.chip_seed) > 1)} {chips}{made}")
     if config.freeze_hidden:
         parts.append("frozen hidden layer")
     if run.status != "finished":
@@ -128,9 +143,7 @@ def many_runs(runs: Sequence[Results]) -> Table:
         config = run.config
         cells = [run.path.name, config.task, config.model, config.learner]
         cells += [run.status, str(len(config.seeds)), f"{run.iterations:,}"]
-        cells += [
-            _with_interval(one.get(name), 0 if name == "iterations_to_threshold" else 4) for name in names
-        ]
+        cells += [_with_interval(one.get(name), 0 if name == "iterations_to_threshold" else 4) for name in names]
         rows.append(cells)
     columns = ["run", "task", "model", "learner", "status", "seeds", "decisions"]
     columns += [headings[name] for name in names]

@@ -93,23 +93,7 @@ WHAT, LEARNING, CHIP, OUTPUT = "Network and learning rule", "Learning", "Emulate
     help="with Brian2 backends: fused (one kernel a step), plain (Brian2's own Synapses), or auto: fused "
     "where the model allows it",
 )  # fmt: skip
-@click.option(
-    "--hardware", cls=Option, group=CHIP, metavar="NAME|FILE", default="",
-    help="emulate a chip of this platform: a name of 'rnla list hardware', or the path of a platform file",
-)  # fmt: skip
-@click.option(
-    "--chip-seed", cls=Option, group=CHIP, default=(), type=values.Text("SEEDS", values.chips),
-    help="which chip: one for all seeds (3), or one each (1-5); by default 1",
-)  # fmt: skip
-@click.option(
-    "--uncalibrated", "calibrated", cls=Option, group=CHIP, is_flag=True, flag_value=False, default=True,
-    help="the chip as it was made",
-)  # fmt: skip
-@click.option(
-    "--chip-off", cls=Option, group=CHIP, default=(), type=values.Text("NAME,NAME", values.names),
-    help="leave effects out: quantisation, mismatch (or tau_m, tau_syn, threshold, reset, leak, weight alone), trial, "
-    "readout, inputs, between_runs",
-)  # fmt: skip
+@shared.chip(group=CHIP)
 @click.option(
     "--out", cls=Option, group=OUTPUT, metavar="FOLDER",
     help="the run folder, a new one; by default runs/TASK-MODEL-LEARNER-TIME",
@@ -178,8 +162,7 @@ def _what_is_left(made: list[Path]) -> str:
 
     iterations = Results.load(folder).iterations
     return (
-        f"stopped after {iterations:,} decisions: what was recorded is in {folder} and can be read "
-        f"(rnla show {folder})"
+        f"stopped after {iterations:,} decisions: what was recorded is in {folder} and can be read (rnla show {folder})"
     )
 
 

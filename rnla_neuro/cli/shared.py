@@ -63,3 +63,33 @@ def as_json(**more: Any) -> Decorator:
 def only_json(**more: Any) -> Decorator:
     """``--json`` of a command that also says how far it is."""
     return as_json(help="one JSON object on standard output, everything else on standard error", **more)
+
+
+def chip(**more: Any) -> Decorator:
+    """``--hardware``, ``--chip-seed``, ``--uncalibrated`` and ``--chip-off``."""
+    options = (
+        click.option(
+            "--hardware", cls=Option, metavar="NAME|FILE", default="", **more,
+            help="emulate a chip of this platform: a name of 'rnla list hardware', or the path of a platform file",
+        ),
+        click.option(
+            "--chip-seed", cls=Option, default=(), type=values.Text("SEEDS", values.chips), **more,
+            help="which chip: one for all seeds (3), or one each (1-5); by default 1",
+        ),
+        click.option(
+            "--uncalibrated", "calibrated", cls=Option, is_flag=True, flag_value=False, default=True, **more,
+            help="the chip as it was made",
+        ),
+        click.option(
+            "--chip-off", cls=Option, default=(), type=values.Text("NAME,NAME", values.names), **more,
+            help="leave effects out: quantisation, mismatch (or tau_m, tau_syn, threshold, reset, leak, weight alone), "
+            "trial, readout, inputs, between_runs",
+        ),
+    )  # fmt: skip
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate

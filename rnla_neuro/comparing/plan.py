@@ -123,6 +123,10 @@ def plan(
     core: str = AUTO,
     evaluation_episodes: int = 100,
     input: str = "",
+    hardware: str = "",
+    chip_seed: tuple[int, ...] = (),
+    calibrated: bool = True,
+    chip_off: tuple[str, ...] = (),
 ) -> tuple[Planned, ...]:
     """Plan a comparison, by model, then by delay.
 
@@ -143,6 +147,10 @@ def plan(
         evaluation_episodes: Greedy episodes at the end, for tasks without a test set.
         input: How input values are sent, for all models (`RunRequest.input`); empty: as each model says. A baseline has
             no course in time: it sees the values.
+        hardware: Platform whose chip is emulated for all models (`RunRequest.hardware`); empty: none.
+        chip_seed: Which chip, the same for all seeds: they are divided between workers.
+        calibrated: Whether it has been calibrated.
+        chip_off: Effects of the platform that are left out.
 
     Raises:
         ConfigError: A model, backend or delay is unknown or given twice, or one cannot run; the message says which.
@@ -152,6 +160,8 @@ def plan(
         raise ConfigError(
             f"{len(backends)} backends for {len(models)} models: one for all is needed, or one for each model"
         )
+    if len(chip_seed) > 1:
+        raise ConfigError(f"--chip-seed: {len(chip_seed)} chips; a comparison runs all seeds on one: give one")
     each = tuple(backends) * (len(models) if len(backends) == 1 else 1)
     found = catalogue.get(task)
     shared = RunRequest(
@@ -164,6 +174,10 @@ def plan(
         core=core,
         evaluation_episodes=evaluation_episodes,
         input=input,
+        hardware=hardware,
+        chip_seed=chip_seed,
+        calibrated=calibrated,
+        chip_off=chip_off,
     )
     return _plan_all(shared, zip(models, labels, each, strict=True), delays)
 
@@ -278,6 +292,8 @@ def _check(one: Planned, *, quick: bool) -> None:
     engine.check(one.network, engine_options(request, engine))
     if uses_credit(one.network.model):
         _ = one.network.credit
+    if request.hardware and request.backend == "equilibrium":
+        Session(request).close()  # an emulated chip may have what only strings can have
     if request.backend == "equilibrium":
         with Session(request):
             return

@@ -40,8 +40,10 @@ def test_a_run_keeps_its_platform_and_says_what_it_did(tmp_path, capsys):
         assert np.abs(w / platform.weight_step - np.rint(w / platform.weight_step)).max() < 1e-9
     code, captured = rnla("show", folder, capsys=capsys)
     assert code == 0
-    assert "xor" in captured.out
+    assert "brainscales2, chips 3, 4" in captured.out
     # taken up again: on the same chips, whatever the platform file says by now
+    with take_up(results, moment_of(results), request_of(results, seeds=(2,))) as session:
+        assert session.simulation.hardware()["chips"] == [4]
     with take_up(results, moment_of(results), request_of(results)) as session:
         assert session.simulation.hardware()["chips"] == [3, 4]
         for a, b in zip(session.simulation.weights(), results.weights.values(), strict=True):
@@ -55,7 +57,9 @@ def test_a_platform_of_the_users_own_works_by_path(tmp_path, capsys):
     code, captured = rnla(*line, capsys=capsys)
     assert code == 0
     assert json.loads((tmp_path / "r" / "summary.json").read_text())["hardware"]["platform"] == "mine"
-    assert json.loads(captured.out)["status"] == "finished"
+    about = json.loads(captured.out)
+    assert about["hardware"] == str(mine)
+    assert about["chip"]["platform"] == "mine"
     with Agent("rate_nla", "xor", hardware=mine, chip_off=OFF.split(",")) as agent:
         assert agent.learn(5).session.simulation.hardware()["chips"] == [1]
 
@@ -76,3 +80,25 @@ def test_a_chip_is_calibrated_and_shown(tmp_path, capsys):
     code, captured = rnla("calibrate", "brainscales2", "--chip-seed", "1-2", capsys=capsys)
     assert code == 2
     assert "a chip is calibrated by itself" in captured.err
+
+
+def test_a_comparison_runs_on_one_chip(tmp_path, capsys):
+    line = (
+        "compare",
+        "xor",
+        "--models",
+        "rate_nla,reinforce",
+        "--seeds",
+        2,
+        "--iterations",
+        60,
+        "--no-html",
+        "--quiet",
+    )
+    chip = ("--hardware", "brainscales2", "--chip-seed", 3, "--chip-off", OFF)
+    code, _ = rnla(*line, *chip, "--quiet", "--jobs", 1, "--out", tmp_path / "c", capsys=capsys)
+    assert code == 0
+    runs = [Results.load(folder) for folder in (tmp_path / "c" / "runs").iterdir()]
+    assert len(runs) == 2
+    for run in runs:
+        assert run.summary["hardware"]["chips"] == [3, 3]

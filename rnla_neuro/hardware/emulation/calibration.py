@@ -82,11 +82,11 @@ def measured(
         return deviation.copy()
     if quantity in ("tau_m", "tau_syn"):
         factor = limited(1.0 + deviation)
-        at = _EVERY * np.arange(_SAMPLES)
+        at = _EVERY * np.arange(_SAMPLES, dtype=np.float64)
         height = 0.8 * (converter.high - converter.low)
         decay = converter.low + height * np.exp(-at / factor[:, None])
         seen = _averaged(decay, converter, repeats, rng) - converter.low
-        return _decay_time(at, np.asarray(seen, dtype=np.float64)) - 1.0
+        return _decay_time(at, seen) - 1.0
     if quantity == "weight":
         base = converter.low + converter.swing * limited(1.0 + deviation)
     else:
@@ -103,7 +103,7 @@ def _averaged(voltage: FloatArray, converter: Converter, repeats: int, rng: np.r
     return np.asarray(readings.mean(axis=1), dtype=np.float64)
 
 
-def _decay_time(at: FloatArray, seen: npt.NDArray[np.floating]) -> FloatArray:
+def _decay_time(at: FloatArray, seen: FloatArray) -> FloatArray:
     """Fit an exponential to readings above rest: a line through their logarithms, weighted by their squares."""
     positive = np.maximum(seen, 0.5)
     weight, y = positive**2, np.log(positive)
