@@ -44,7 +44,7 @@ _LEARNERS: Final[dict[str, tuple[str, int, dict[str, Any]]]] = {
     "R-NLA, LIF neurons on NEST": (
         "r-nla-lif-nest",
         SHORT,
-        {"model": "spiking_lif_nla", "backend": "pynn", "core": "nest", "overrides": {"eta": "0.3"}},
+        {"model": "spiking_lif_nla", "backend": "pynn", "core": "nest", "overrides": {"eta": "0.1"}},
     ),
     "REINFORCE": ("reinforce", DECISIONS, {"learner": "reinforce", "overrides": {"eta": "0.1"}}),
     "REINFORCE, softened reference": (
@@ -135,7 +135,7 @@ def check_learning(shop: Workshop) -> Finding:
             Row.of("weight to any other", wrong.tolist()),
             Row("wall time of a 200 ms decision of one agent on NEST", 1e3 * curves.seconds, n=1, unit="ms"),
         ],
-        _picture(found, lambda one: one.expected, "mean expected reward over the columns"),
+        _picture(found, lambda one: one.expected, "mean expected reward"),
         publication="pong",
         trials=shop.trials(DECISIONS),
         plays=_PLAYS,
@@ -158,7 +158,7 @@ def check_exploration(shop: Workshop) -> Finding:
         "reproduced" if _low(row) > 0 else "not reproduced",
         f"Mean expected reward at the end with minus without noise: {row.text()}.",
         [*(Row.of(name, values) for name, values in ends.items()), row],
-        _picture(found, lambda one: one.expected, "mean expected reward over the columns"),
+        _picture(found, lambda one: one.expected, "mean expected reward"),
         publication="pong",
         trials=trials,
     )
@@ -171,16 +171,16 @@ def check_fixed_pattern(shop: Workshop) -> Finding:
     chip = _rstdp(shop, "rstdp-mismatch", RstdpPlay(mismatch=MISMATCH), trials)
     moved, measure = {}, shop.trials(_MEASURE)
     for name, words, source, to in (
-        ("ideal-on-chip", "learned on equal neurons, moved here", "rstdp", 1),
-        ("chip-on-another", "learned here, moved to other neurons", "rstdp-mismatch", 2),
-        ("chip-as-it-is", "learned here, and only measured", "rstdp-mismatch", 1),
+        ("ideal-on-chip", "learned on equal ones, moved here", "rstdp", 1),
+        ("chip-on-another", "learned here, moved to others", "rstdp-mismatch", 2),
+        ("chip-as-it-is", "learned here, now measured", "rstdp-mismatch", 1),
     ):
         play = RstdpPlay(mismatch=MISMATCH, chip=to, eta=0.0, weights=str(curves_path(shop, source)))
         curves = _rstdp(shop, name, play, measure, {"from": source, "after": trials})
         moved[words] = curves.final(curves.expected)
     ends = {
         "equal neurons": ideal.final(ideal.expected),
-        "neurons that differ, learning in the loop": chip.final(chip.expected),
+        "neurons that differ, learning": chip.final(chip.expected),
         **moved,
     }
     names = list(ends)

@@ -94,7 +94,9 @@ def _draw_lines(axes: Any, picture: Picture) -> None:
             axes.fill_between(series.x, series.low, series.high, color=colour, alpha=0.2, linewidth=0)
     if picture.log_x:
         axes.set_xscale("log")
-    axes.legend(frameon=False)
+    many = len(picture.series) > 4  # more would lie on the lines
+    below = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.14), "ncols": 2} if many else {}
+    axes.legend(frameon=False, **below)
 
 
 def as_markdown(findings: Sequence[Finding], about: dict[str, Any]) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 
 import numpy as np
 import pytest
 
+from rnla_neuro.cli.app import execute
 from rnla_neuro.errors import RunFolderError
+from rnla_neuro.reproduce.pong import _reached
 from rnla_neuro.reproduce.pong_play import Curves, RstdpPlay, kept, play_learner, play_rstdp
 from rnla_neuro.reproduce.rstdp import Expectation, RewardModulatedStdp, Setting, causal_traces
 from rnla_neuro.reproduce.runs import Workshop
@@ -117,6 +120,8 @@ def test_curves_are_kept_and_other_settings_refused(tmp_path):
     assert len(made) == 1
     np.testing.assert_array_equal(first.expected, again.expected)
     assert again.final(again.expected) == [0.5, 0.5]
+    assert first.until(7).at.tolist() == [1, 2, 3, 4, 5, 6, 7]
+    assert first.until(7).expected.shape == (2, 7)
     with pytest.raises(RunFolderError, match="other settings"):
         kept(shop, "a", {"noise": 0.2}, make)
     (tmp_path / "curves" / "a.npz").write_text("nothing")
@@ -201,6 +206,20 @@ def test_noise_and_mismatch_make_equal_weights_unequal():
 
 @nest
 @pytest.mark.slow
+def test_the_command_makes_a_check_and_its_picture(tmp_path, capsys):
+    out = tmp_path / "out"
+    command = ["reproduce", "pong", "--quick", "--seeds", "1-2", "--only", "exploration", "--out", str(out), "--json"]
+    assert execute(command) == 0
+    (found,) = json.loads(capsys.readouterr().out)["findings"]
+    assert found["key"] == "exploration"
+    rows = {row["label"]: row["mean"] for row in found["rows"]}
+    assert rows["with noise, as published"] > rows["without"]
+    assert (out / "figures" / "exploration.png").exists()
+    assert {path.name for path in (out / "curves").iterdir()} == {"rstdp.npz", "rstdp-no-noise.npz"}
+
+
+@nest
+@pytest.mark.slow
 def test_it_learns_to_play():
     curves = play_rstdp(RstdpPlay(), (1, 2), 1200)
     assert min(curves.final(curves.expected)) > 2 * chance_reward()  # 0.3 is common
@@ -210,3 +229,9 @@ def test_it_learns_to_play():
     assert max(frozen.final(frozen.expected)) < 2 * chance_reward()
     first = RewardModulatedStdp(SETTING, [streams(k).weights for k in (1, 2)])
     np.testing.assert_array_equal(frozen.weights, first.weights)
+
+
+def test_a_level_is_reached_when_it_is_kept():
+    rows = np.array([[0.6, 0.1, 0.5, 0.7], [0.6, 0.1, 0.5, 0.4], [0.5, 0.6, 0.7, 0.8]])
+    curves = Curves(np.array([10, 20, 30, 40]), rows, rows, np.zeros(0), 0.0)
+    np.testing.assert_array_equal(_reached(curves, 0.5), [30, np.nan, 10])
