@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 import operator
 from collections.abc import Callable
 from typing import Final
@@ -14,6 +15,9 @@ DEEPEST: Final = 100
 LARGEST: Final = 1e300
 """Numbers; exact arithmetic would write out all digits of a larger one."""
 LARGEST_EXPONENT: Final = 1000.0
+LARGEST_GROWTH: Final = 700.0
+"""Arguments of exp and its kin; beyond it a float overflows, and exact arithmetic never ends."""
+_GROWING: Final = ("exp", "expm1", "sinh", "cosh")
 
 _OPERATORS: Final[dict[type[ast.operator], Callable[[float, float], float]]] = {
     ast.Add: operator.add,
@@ -45,6 +49,13 @@ def refuse_excess(tree: ast.expr, text: str, where: str) -> None:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, int) and abs(node.value) > LARGEST:
             raise ModelError(f"{where}: in {shown(text.strip())}: a number is above {LARGEST:g}")
+        match node:
+            case ast.Call(func=ast.Name(id=name), args=[argument]) if name in _GROWING:
+                size = _constant(argument)
+                if size is not None and not abs(size) <= LARGEST_GROWTH:
+                    raise ModelError(
+                        f"{where}: in {shown(text.strip())}: the argument of {name} is above {LARGEST_GROWTH:g}"
+                    )
         if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow)):
             continue
         exponent = _constant(node.right)
@@ -60,6 +71,9 @@ def _constant(node: ast.expr) -> float | None:
     match node:
         case ast.Constant(value=int() | float() as number):
             return float(number) if abs(number) <= LARGEST else float("inf")
+        case ast.Call(func=ast.Name(id=name), args=[argument]) if name in _GROWING:
+            size = _constant(argument)
+            return None if size is None else math.exp(min(abs(size), LARGEST_GROWTH))
         case ast.UnaryOp(op=ast.USub() | ast.UAdd(), operand=inner):
             return _constant(inner)  # only its size matters
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _OPERATORS:

@@ -259,4 +259,8 @@ def parse(
             return table[name]
 
         resolve = look_up
-    return _Reader(text, where, resolve, generators or {}).expr(parse_tree(text, where))
+    reader = _Reader(text, where, resolve, generators or {})
+    expression = reader.expr(parse_tree(text, where))
+    if expression.has(sp.zoo, sp.nan):
+        raise reader.fail("it has no value: a division by zero, or 0 to a negative power")
+    return expression

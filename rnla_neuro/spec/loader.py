@@ -220,7 +220,11 @@ def _exploration(section: _Section) -> ExplorationSpec:
 def _roles(section: _Section, law: str) -> dict[str, str]:
     optional = OPTIONAL_ROLES | ({"noise"} if law == "none" else set())
     section.keys(tuple(role for role in ROLES if role not in optional), tuple(sorted(optional)))
-    return {role: section.text(role) for role in section.table}
+    names = {role: section.text(role) for role in section.table}
+    for role, name in names.items():
+        if not name.isidentifier():
+            raise ModelError(f"{section.where} {role} = {shown(name)} is not the name of a variable")
+    return names
 
 
 def _root(text: str, file: str) -> _Section:

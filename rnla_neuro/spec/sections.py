@@ -44,16 +44,17 @@ class Section:
     def __init__(self, model: ModelSpec, name: str, spec: NeuronSpec) -> None:
         self.model, self.name, self.spec = model, name, spec
         self.where = f"[neuron.{name}]"
+        self.place = f"{model.path.name}: {self.where}"
         self.equations: dict[str, Equation] = split_equations(spec.equations, self.where)
         known = {n: p.value for n, p in model.parameters.items()}
         self.known = known | {"T": model.trial.duration, "dt": model.trial.dt}
 
     def written_out(self, text: str) -> sp.Expr:
         """Return an expression without algebraic variables and parameters."""
-        expression = parse(text, self.where, symbol)
+        expression = parse(text, self.place, symbol)
         for _ in range(len(self.equations) + 1):
             algebraic = {
-                s: parse(self.equations[s.name].text, self.where, symbol)
+                s: parse(self.equations[s.name].text, self.place, symbol)
                 for s in expression.free_symbols
                 if s.name in self.equations and not self.equations[s.name].is_ode
             }
