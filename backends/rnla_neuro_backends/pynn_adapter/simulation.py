@@ -57,6 +57,7 @@ class PynnSimulation(Simulation):
         self._counts: IntArray = np.zeros((self.n_agents, len(self.sizes)), np.int64)
         self._policy = self._expression("policy")
         self._decision = self.host.form.decision
+        self._rehearse(weights)
         simulator.open(self.blueprint.plan)
 
     def _refuse(self) -> None:
@@ -70,6 +71,15 @@ class PynnSimulation(Simulation):
             raise BackendError(f"{where}: projections beside the chain from the inputs to the actions")
         if model.takes_target:
             raise BackendError(f"{where}: it is told a target; this backend learns from rewards")
+
+    def _rehearse(self, weights: list[FloatArray]) -> None:
+        """Let the host follow a trial without spikes: what it cannot compute is refused before anything runs."""
+        silent = [np.zeros((self.n_agents, self.host.n_steps, size)) for size in self.sizes]
+        noise = np.zeros((self.n_agents, self.sizes[-1]))
+        course = Course(self.host, weights, silent, np.zeros((self.n_agents, self.sizes[0])), noise, 0.0)
+        Learning(self.host, weights).follow(course, self._gate, 0, self.host.n_steps)
+        self._decided(course)
+        course.sent(len(self.sizes) - 1, self._policy)
 
     def _expression(self, key: str) -> Function:
         where = f"{self.network.model.path.name}: [exploration] {key}"

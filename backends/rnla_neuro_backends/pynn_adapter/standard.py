@@ -43,7 +43,7 @@ class StandardSimulator(Simulator):
         """Look for the packages without importing them; see `Simulator.missing`."""
         for package, name in (("pyNN", "PyNN"), (self.package, self.title)):
             if importlib.util.find_spec(package) is None:
-                return f"{name} is not installed: pip install 'rnla-neuro[{self.extra}]'"
+                return f"{name} is not installed: pip install 'rnla_neuro[{self.extra}]'"
         return ""
 
     def load(self) -> Any:
