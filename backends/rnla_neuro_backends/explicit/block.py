@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import ceil
 
 import numpy as np
@@ -71,6 +72,7 @@ class Planner:
         return np.stack([1.0 - new, new], axis=1)
 
     @staticmethod
+    @lru_cache(maxsize=32)
     def idle(n_steps: int) -> Course:
         """Return a course without a trial: the gate is shut, and the input stays."""
         coefficients = np.tile([1.0, 0.0], (n_steps, 1))
@@ -102,7 +104,10 @@ def place_events(events: EventBatch, t0: float, course: Course, dt: float) -> di
     """Return the event arrays of a block that starts at `t0`; what is due later is applied at its end."""
     if not len(events):
         return _NO_EVENTS
-    step = np.minimum(np.maximum(_event_steps(events.time, t0, dt), 0), course.n_steps)
+    if course.n_steps == 0:
+        step = np.zeros(len(events), np.int64)
+    else:
+        step = np.minimum(np.maximum(_event_steps(events.time, t0, dt), 0), course.n_steps)
     if not step.any():  # rewards that come at once: all are due now, and sorted by agent already
         return {
             "event_agent": events.agent,

@@ -29,6 +29,7 @@ from rnla_neuro_backends.moving_equilibrium.core import modulator_state
 Arrays = dict[str, npt.NDArray[Any]]
 Run = Callable[[Arrays, Mapping[str, int]], Arrays]
 MAX_SWEEPS = 500
+_KEPT = 24  # converted arrays that are kept, beside the arrays themselves
 _STARTS = {"continue": 0, "equilibrium": 1, "rest": 2}
 _INCLUDES = "\n".join(f"#include <{name}>" for name in ("cmath", "cstdint", "limits", "type_traits"))
 _CPU_ENTRY = """// All agents, one after the other: an agent's weights stay in the cache for a whole block.
@@ -73,7 +74,7 @@ class Kernel:
         self.real = np.dtype(self.settings.precision)
         self.arrays: tuple[KernelArray, ...] = tuple(self._arrays())
         self._rooms: dict[int, npt.NDArray[Any]] = {}
-        self._seen: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
+        self._seen: dict[tuple[str, int], tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {}
         self._no_events: Arrays = {"event_start": np.zeros(self.settings.n_agents + 1, np.int32)}
         self.flags: tuple[str, ...] = self.FLAGS
 
@@ -301,10 +302,12 @@ class Kernel:
         return self._rooms[n_basis]
 
     def _converted(self, name: str, array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        """Convert what mostly is the same array as in the block before."""
-        known = self._seen.get(name)
-        if known is None or known[0] is not array:
-            known = self._seen[name] = (array, array.astype(dtype).reshape(-1))
+        """Convert what mostly is the same array as in the block before, or in the one before that."""
+        known = self._seen.get((name, id(array)))
+        if known is None:
+            if len(self._seen) >= _KEPT:
+                self._seen.clear()
+            known = self._seen[name, id(array)] = (array, array.astype(dtype).reshape(-1))
         return known[1]
 
     def _events(self, block: Block) -> Arrays:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -270,6 +271,9 @@ class GeneralLayout:
     def strip(self, name: str, padded: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return the canonical weights or traces, shape (A, total), of the kernel's."""
         agents = self.settings.n_agents
+        if name == "w":
+            weights = padded.reshape(agents, -1).take(self._weight_places, axis=1)
+            return np.asarray(weights, np.float64)
         at, parts = 0, [np.zeros((agents, 0))]
         rows = padded.reshape(agents, -1)
         for p, given, kept in zip(self.projections, self._given(name), self._counts(name), strict=True):
@@ -280,6 +284,14 @@ class GeneralLayout:
             parts.append(values.reshape(agents, -1))
             at += size
         return np.concatenate(parts, axis=1)
+
+    @cached_property
+    def _weight_places(self) -> npt.NDArray[np.int64]:
+        """Where in the kernel's rows each of the canonical weights is."""
+        places = [
+            p.w_at + np.arange(p.pre + p.bias)[None, :] * p.row + np.arange(p.post)[:, None] for p in self.projections
+        ]
+        return np.concatenate([place.ravel() for place in places])
 
     def _given(self, name: str) -> list[int]:
         """Matrices of each projection in the canonical state: traces that do not learn are there, and zero."""
