@@ -17,9 +17,10 @@ from rnla_neuro.reproduce.pong_play import (
     play_learner,
     play_rstdp,
 )
+from rnla_neuro.reproduce.rstdp import Setting
 from rnla_neuro.reproduce.runs import Workshop
 from rnla_neuro.session import RunRequest
-from rnla_neuro.tasks.pong import chance_reward
+from rnla_neuro.tasks.pong import chance_reward, graded_reward
 
 DECISIONS: Final = 10_000  # what the published program runs as its example
 SHORT: Final = 2_000  # for what takes 10 ms a decision and more
@@ -81,7 +82,9 @@ def _learned(shop: Workshop) -> dict[str, Curves]:
     return found
 
 
-def _picture(found: Mapping[str, Curves], measure: Callable[[Curves], Any], y_label: str) -> Picture:
+def _picture(
+    found: Mapping[str, Curves], measure: Callable[[Curves], Any], y_label: str, chance: float | None = None
+) -> Picture:
     """Draw learning curves with their 95 % bands over seeds."""
     from rnla_neuro.analysis.statistics import mean_and_band
 
@@ -89,7 +92,15 @@ def _picture(found: Mapping[str, Curves], measure: Callable[[Curves], Any], y_la
     for name, curves in found.items():
         mean, low, high = (np.clip(v, 0, 1).tolist() for v in mean_and_band(measure(curves)))
         series.append(Series(name, curves.at.tolist(), mean, low, high))
-    return Picture("lines", "decisions", y_label, tuple(series), {"chance": chance_reward()})
+    return Picture(
+        "lines", "decisions", y_label, tuple(series), {"chance": chance_reward() if chance is None else chance}
+    )
+
+
+def _chance_performance() -> float:
+    """Return how many of all pairs of a column and a choice are rewarded at all."""
+    n = Setting.units
+    return float(np.mean([graded_reward(a, b) > 0 for a in range(n) for b in range(n)]))
 
 
 def _reached(curves: Curves, level: float) -> list[float]:
@@ -240,7 +251,7 @@ def check_beside(shop: Workshop) -> Finding:
         verdict,
         "; ".join(f"{row.label}: {row.text()}" for row in ours) + ".",
         [*at_end, *differences, *reached],
-        _picture(everyone, lambda one: one.performance, "share of columns aimed at within 3 columns"),
+        _picture(everyone, lambda one: one.performance, "Pong performance", _chance_performance()),
         publication="pong",
         trials=shop.trials(DECISIONS),
         short=shop.trials(SHORT),
