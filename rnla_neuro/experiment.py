@@ -154,6 +154,7 @@ def run(
         assert session.task is not None
         if prepare is not None:
             prepare(session)
+        session.simulation.check_ready()
         iterations = request.iterations or session.task.iterations
         config = run_config(session, iterations)
         made = (

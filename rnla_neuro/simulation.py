@@ -161,6 +161,13 @@ class Simulation(ABC):
         """Return figures for the records, one value an agent, shape (A,)."""
         return {}
 
+    def check_ready(self) -> None:  # noqa: B027 - most simulations are
+        """Refuse a run before anything of it is kept, where the network can be looked at but nothing decided.
+
+        Raises:
+            BackendError: Why, and the way out.
+        """
+
     def close(self) -> None:  # noqa: B027 - most simulations hold nothing that needs closing
         """Give back what the simulation holds outside Python (a process, a library, a device)."""
 

@@ -10,6 +10,8 @@ import pytest
 
 from rnla_neuro import Agent
 from rnla_neuro.errors import BackendError, MissingExtraError
+from rnla_neuro.experiment import run
+from rnla_neuro.session import RunRequest
 from rnla_neuro_backends.pynn_adapter import spinnaker_process
 from rnla_neuro_backends.pynn_adapter.plan import Cells, Link, Plan, Source, Spikes, Trial
 from rnla_neuro_backends.pynn_adapter.simulators import spinnaker
@@ -132,6 +134,14 @@ def test_no_decision_is_made_without_a_machine(simulator, monkeypatch):
     simulator.open(plan())
     with pytest.raises(BackendError, match=r"no spikes come back \(there is no \.spynnaker\.cfg.*--core nest"):
         simulator.run(Trial())
+
+
+def test_nothing_is_kept_of_a_run_that_is_refused(empty_home, monkeypatch):
+    monkeypatch.setattr(SpinnakerSimulator, "missing", lambda self: "")
+    request = RunRequest("xor", model="spiking_lif_nla", input="poisson", backend="pynn", core="spinnaker")
+    with pytest.raises(BackendError, match="no spikes come back"):
+        run(request, empty_home / "run")
+    assert not (empty_home / "run").exists()
 
 
 def test_a_delay_that_the_machine_does_not_have(simulator, monkeypatch):

@@ -272,6 +272,10 @@ class PynnSimulation(Simulation):
         self.decisions, self.skipped, self.delivered = (int(v) for v in state["clock"][:3])
         self._clock, self._counts = float(state["clock"][3]), state["spikes"].astype(np.int64)
 
+    def check_ready(self) -> None:
+        """Refuse a run on a simulator that brings no spikes back; see `Simulation.check_ready`."""
+        self.simulator.check_ready()
+
     def close(self) -> None:
         """Give back what the simulator holds."""
         self.simulator.close()

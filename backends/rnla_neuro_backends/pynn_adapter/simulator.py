@@ -63,6 +63,13 @@ class Simulator(ABC):
         """Run several trials with the same weights; a platform may have a faster way than one after the other."""
         return [self.run(trial) for trial in trials]
 
+    def check_ready(self) -> None:  # noqa: B027 - most are
+        """Refuse runs where there is nothing that could run.
+
+        Raises:
+            BackendError: Why, and the way out.
+        """
+
     @abstractmethod
     def close(self) -> None:
         """Give back what it holds."""

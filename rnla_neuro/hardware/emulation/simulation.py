@@ -269,6 +269,10 @@ class ChipSimulation(Simulation):
             **self.chip.notes,
         }
 
+    def check_ready(self) -> None:
+        """Refuse a run that what runs the network refuses."""
+        self.inner.check_ready()
+
     def close(self) -> None:
         """Give back what runs the network."""
         self.inner.close()

@@ -161,10 +161,14 @@ class SpinnakerSimulator(Simulator):
         Raises:
             BackendError: There is no machine, so no spikes would come back.
         """
-        if self.process.machine.is_virtual:
-            raise BackendError(refusal())
+        self.check_ready()
         reply = self.process.ask(self._request(trial, weights=False, read=True))
         return {name: gathered(trains) for name, trains in reply["spikes"].items()}
+
+    def check_ready(self) -> None:
+        """Refuse to run without a machine: no spikes would come back; see `Simulator.check_ready`."""
+        if self.process.machine.is_virtual:
+            raise BackendError(refusal())
 
     def map(self) -> Mapping:
         """Place and route the network with the weights as they are, and read the weights back."""
