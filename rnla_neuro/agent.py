@@ -108,9 +108,9 @@ class Agent:
             road=road,
             input=input,
             hardware=str(hardware),
-            chip_seed=_whole((chip_seed,) if isinstance(chip_seed, int) else chip_seed, "chip seed"),
+            chip_seed=_whole((chip_seed,) if isinstance(chip_seed, int | np.integer) else chip_seed, "chip seed"),
             calibrated=calibrated,
-            chip_off=tuple(chip_off),
+            chip_off=tuple(chip_off.split(",") if isinstance(chip_off, str) else chip_off),
             overrides={name: str(value) for name, value in overrides.items()},
         )
         self._env = None if named else env

@@ -346,6 +346,15 @@ def test_an_agent_goes_on_to_the_bit_where_it_was_saved(tmp_path, delay):
         assert again.session.simulation.hardware() == straight.session.simulation.hardware()
 
 
+def test_the_python_door_takes_what_the_command_line_takes():
+    with Agent("rate_nla", "xor", hardware="brainscales2", chip_seed=np.int64(3), chip_off="tau_m,readout") as agent:
+        assert agent.request.chip_seed == (3,)
+        assert agent.request.chip_off == ("tau_m", "readout")
+    for seed in (1.5, "3", True):
+        with pytest.raises(ConfigError, match="chip seed"):
+            Agent("rate_nla", "xor", hardware="brainscales2", chip_seed=seed, chip_off="tau_m,readout")
+
+
 def test_trained_weights_are_rounded_when_they_are_loaded():
     with session(off=NO_STRINGS) as run:
         wanted = [np.full_like(w, 0.3333) for w in run.simulation.weights()]
