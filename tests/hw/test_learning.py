@@ -63,6 +63,6 @@ def test_without_the_package_the_run_is_refused_by_name(two_patterns):
 
 @pytest.mark.slow
 def test_two_patterns_are_learned_from_reward(chip, two_patterns):
-    seen = learn(agent(two_patterns, seeds=(1, 2)), 150)
+    seen = learn(agent(two_patterns, seeds=(1, 2), hardware="brainscales2"), 150)
     assert seen[:40].mean() < 0.8  # nobody told them
     assert seen[-50:].mean() > 0.85
