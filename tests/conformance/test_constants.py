@@ -17,13 +17,14 @@ from rnla_neuro.spec.loader import parse_model
 from rnla_neuro.spec.model import ModelSpec
 from rnla_neuro_backends.brian2_model.units import check_units
 from rnla_neuro_backends.brian2_program.cuda_kernel import cuda_kernel
+from rnla_neuro_backends.explicit.block import Planner, make_block
 from rnla_neuro_backends.explicit.plain import PlainEngine
 from rnla_neuro_backends.explicit.roads import fused_kernel
 from rnla_neuro_backends.general.kernel import GeneralKernel, make_general_kernel
 from rnla_neuro_backends.general.settings import general_settings
 from tests.conformance.cuda.emulation import CpuEngine, Replay
 from tests.conformance.general_nets import CompiledEngine, blocks, life, start
-from tests.conformance.nets import relative
+from tests.conformance.nets import events, relative
 
 SIZES, SEEDS = (5, 7, 6, 4), (3, 8)
 #: What takes the place of a name in hidden and action neurons: a constant of each neuron with it.
@@ -154,8 +155,20 @@ def test_the_cuda_text_equals_the_cpu_text(tmp_path: Path) -> None:
     network = network_of(lif())
     engine = CpuEngine(GeneralKernel(general_settings(network, record=True)), tmp_path)
     start(network, engine)
-    for block in blocks(network, 4):
-        engine.advance(block)
+    made = blocks(network, 4)
+    now, last = Planner(network.model.trial).idle(0), made[-1].basis[:, 1]
+    settles = make_block(
+        now,
+        network.model.trial.dt,
+        t0=made[-1].t0 + made[-1].n_steps * network.model.trial.dt,
+        trial=4,
+        basis=np.stack([last, last], axis=1),
+        noise=(made[-1].noise[:, :1], np.zeros(0, np.int64)),
+        events=events((0, 0.0, 1.0), (1, 0.0, -1.0)),
+    )
+    before = [engine.advance(block) for block in made] and engine.read()["w"]
+    engine.advance(settles)  # as `Simulation.settle` does
+    assert np.abs(engine.read()["w"] - before).max() > 1e-3
     replay = Replay(cuda_kernel(general_settings(network, record=True), 64), tmp_path)
     outcome = replay.run(engine.calls, "reverse")
     assert outcome.returncode == 0, outcome.stderr[-3000:]
