@@ -44,6 +44,7 @@ class NestSimulator(StandardSimulator):
         self.sim.run(plan.delay)  # PyNN connects spike sources at the first run
         self._time = float(nest.biological_time)
         self._nodes = {cells.name: self.populations[cells.name].node_collection for cells in plan.cells}
+        self._first = {name: int(nodes[0].global_id) for name, nodes in self._nodes.items()}
         self._recorder = nest.Create("spike_recorder")
         for nodes in self._nodes.values():
             nest.Connect(nodes, self._recorder, syn_spec={"delay": plan.delay})
@@ -81,7 +82,8 @@ class NestSimulator(StandardSimulator):
             pre, post = (np.asarray(ends[key]) for key in ("source", "target"))
             order = (post - post.min()) * self.plan.size(link.pre) + (pre - pre.min())
             self._connections[link.name, agent] = (list(found._datum), order)
-        return self._connections[link.name, agent]
+        handles: tuple[list[Any], Any] = self._connections[link.name, agent]
+        return handles
 
     def rest(self) -> None:
         """Let what is under way fade; `give` ends the pause."""
@@ -104,7 +106,7 @@ class NestSimulator(StandardSimulator):
             new = [{"spike_times": (part + early).tolist()} for part in parts]
             self._kernel.llapi_set_nc_status(generators._datum, new)
         self._simulate(self._pause)
-        self._recorder.n_events = 0
+        self._kernel.llapi_set_nc_status(self._recorder._datum, [{"n_events": 0}])
         for name, nodes in self._nodes.items():
             current = trial.currents.get(name, self._currents[name])
             self._currents[name] = current
@@ -124,8 +126,7 @@ class NestSimulator(StandardSimulator):
 
     def read(self, cells: Cells) -> Spikes:
         """Return what cells fired in the last run."""
-        first = int(self._nodes[cells.name][0].global_id)
-        sender = self._events["senders"] - first
+        sender = self._events["senders"] - self._first[cells.name]
         ours = (sender >= 0) & (sender < cells.size * self.plan.n_agents)
         return Spikes(sender[ours].astype(np.int64), self._events["times"][ours] - self._begin)
 
