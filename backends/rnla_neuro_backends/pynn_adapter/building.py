@@ -6,7 +6,6 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import sympy as sp
 
 from rnla_neuro.errors import BackendError
 from rnla_neuro_backends.pynn_adapter.course import Host
@@ -186,7 +185,7 @@ class Blueprint:
         found = []
         for level, w in enumerate(self.effective(weights), start=1):
             drive, offset = self.drives[level - 1], self._baseline[level - 1]
-            bias = float(sp.sympify(self.host.form.sums[self.host.part(level)][self._current].bias))
+            bias = self.host.biases[self.host.part(level), self._current]
             if offset is not None:
                 summed = offset * w[:, :, :-1].sum(axis=2)
             else:

@@ -8,6 +8,7 @@ takes; at the start of a trial it is 0, since a run begins at rest.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,12 @@ class Host:
             self.signals[key] = Function(found[part][variable].expr, self.constants)
         return self.signals[key]
 
+    @cached_property
+    def biases(self) -> dict[tuple[str, str], float]:
+        """What the bias unit sends, by projection and summed variable."""
+        sums = self.form.sums
+        return {(part, name): float(sp.sympify(one.bias)) for part in sums for name, one in sums[part].items()}
+
     def part(self, level: int) -> str:
         """Return the name of the projection into a level."""
         return "action" if level == len(self.kinds) - 1 else "hidden"
@@ -189,7 +196,8 @@ class Course:
 
     def shaped(self, level: int, value: Any) -> FloatArray:
         """Broadcast to (A, steps, neurons)."""
-        return np.broadcast_to(np.asarray(value, dtype=np.float64), self.counts[level].shape)
+        array, shape = np.asarray(value, dtype=np.float64), self.counts[level].shape
+        return array if array.shape == shape else np.broadcast_to(array, shape)
 
     def _find(self, level: int, name: str) -> FloatArray:
         neurons = self.host.neurons[self.host.kinds[level]]
@@ -218,8 +226,8 @@ class Course:
         if level > 0 and name in host.form.sums[part]:
             sent = self.sent(level - 1, host.signal(part, "sums", name))
             w = self.weights[level - 1]
-            bias = float(sp.sympify(host.form.sums[part][name].bias))
-            return np.asarray(sent @ w[:, :, :-1].transpose(0, 2, 1) + bias * w[:, None, :, -1])
+            bias = host.biases[part, name] * w[:, None, :, -1]
+            return np.asarray(sent @ w[:, :, :-1].transpose(0, 2, 1) + bias)
         above = host.part(level + 1)
         if 0 < level < len(host.kinds) - 1 and name in host.form.feedback[above]:
             errors = self.sent(level + 1, host.signal(above, "feedback", name))

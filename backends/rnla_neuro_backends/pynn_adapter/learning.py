@@ -27,6 +27,7 @@ class Projection:
         part = host.part(level)
         self.rule: Plasticity = host.form.plasticity[part]
         self._refuse(part)
+        self._gated = self.rule.gated
         self.w = weights.copy()
         count = len(self.rule.names)
         self.z = np.zeros((len(weights), count, *weights.shape[1:]))
@@ -50,14 +51,15 @@ class Projection:
     def decay(self, steps: int) -> None:
         """Let steps pass in which nothing drives the traces."""
         if steps:
-            step = np.linalg.matrix_power(self._powers[1], steps)
+            known = steps < len(self._powers)
+            step = self._powers[steps] if known else np.linalg.matrix_power(self._powers[1], steps)
             self.z = np.einsum("rq,aqij->arij", step, self.z)
 
     def follow(self, course: Course, gate: FloatArray, first: int, last: int) -> None:
         """Let the traces follow steps of a trial, from `first` to before `last`."""
         if last <= first:
             return
-        if self.rule.gated:  # before the gate opens there is only decay
+        if self._gated:  # before the gate opens there is only decay
             opens = first + int(np.argmax(gate[first:last] > 0)) if gate[first:last].any() else last
             self.decay(opens - first)
             first = opens

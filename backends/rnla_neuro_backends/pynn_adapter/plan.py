@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -121,11 +122,12 @@ class Spikes:
         """No spikes."""
         return Spikes(np.empty(0, np.int64), np.empty(0))
 
-    def by_cell(self, n: int) -> list[FloatArray]:
-        """Return the sorted times of each of `n` cells."""
+    def by_cell(self, n: int, later: float = 0.0) -> list[list[float]]:
+        """Return the sorted times of each of `n` cells, `later` by so many ms."""
         order = np.lexsort((self.time, self.index))
-        parts = np.searchsorted(self.index[order], np.arange(1, n))
-        return np.split(self.time[order], parts)
+        ends = np.searchsorted(self.index[order], np.arange(n + 1)).tolist()
+        times = (self.time[order] + later).tolist()
+        return [times[first:last] for first, last in pairwise(ends)]
 
 
 @dataclass(frozen=True)

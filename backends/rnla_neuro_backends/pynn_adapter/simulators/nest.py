@@ -102,8 +102,8 @@ class NestSimulator(StandardSimulator):
             if spikes is None and self._silent[name]:
                 continue
             self._silent[name] = spikes is None
-            parts = (spikes or Spikes.none()).by_cell(len(generators))
-            new = [{"spike_times": (part + early).tolist()} for part in parts]
+            parts = (spikes or Spikes.none()).by_cell(len(generators), later=early)
+            new = [{"spike_times": times} for times in parts]
             self._kernel.llapi_set_nc_status(generators._datum, new)
         self._simulate(self._pause)
         self._kernel.llapi_set_nc_status(self._recorder._datum, [{"n_events": 0}])

@@ -200,10 +200,7 @@ class SpinnakerSimulator(Simulator):
 
     def _request(self, trial: Trial, *, weights: bool, read: bool) -> dict[str, Any]:
         plan, n = self.plan, self.plan.n_agents
-        sources = {
-            one.name: [t.tolist() for t in trial.spikes.get(one.name, Spikes.none()).by_cell(one.size * n)]
-            for one in plan.sources
-        }
+        sources = {one.name: trial.spikes.get(one.name, Spikes.none()).by_cell(one.size * n) for one in plan.sources}
         return {
             "timestep": STEP_MS,
             "delay": plan.delay,
