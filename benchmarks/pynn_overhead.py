@@ -52,15 +52,18 @@ def measure(code: str, decisions: int = 150) -> dict[str, Any]:
     )
     with Session(request) as session:
         session.train(20)
-        simulator, clock = session.simulation.simulator, Clock()
+        simulation, clock = session.simulation, Clock()
+        simulator = simulation.simulator
         clock.watch(simulator, "_simulate", "NEST simulates")
         clock.watch(simulator._kernel, "llapi_set_nc_status", "NEST sets cells and sources")
         clock.watch(simulator._kernel, "llapi_set_connection_status", "NEST sets weights")
+        for name in ("_follow", "settle", "_decided"):
+            clock.watch(simulation, name, "host: filtered spikes, traces, three-factor rule, decision")
         begun = time.process_time()
         session.train(decisions)
         whole = time.process_time() - begun
     spent = {name: 1e3 * seconds / decisions for name, seconds in clock.spent.items()}
-    spent["the rest: PyNN adapter, host, task"] = 1e3 * whole / decisions - sum(spent.values())
+    spent["the rest: PyNN adapter, task"] = 1e3 * whole / decisions - sum(spent.values())
     return {
         "input": code or "analog",
         "processor ms a decision": {k: round(v, 3) for k, v in spent.items()},
