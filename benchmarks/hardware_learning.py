@@ -33,6 +33,7 @@ from rnla_neuro.learners.reinforce import TUNED_SOFT
 from rnla_neuro.revisit import projections
 from rnla_neuro.session import Session
 from rnla_neuro.simulation import Simulation
+from rnla_neuro.spec.loader import load_model
 from rnla_neuro.tasks import get
 
 FRESH, CHIPS = tuple(range(301, 306)), tuple(range(31, 36))
@@ -75,7 +76,6 @@ eta_half of the spiking rows, by about 85 settings on seeds and chips 1 to 4, by
 chips 1 to 3, showed test accuracies; nothing was chosen by them. The first row was also run for 20,000 decisions
 (0.959 in the loop, 0.976 loaded), before all were shortened to save time. REINFORCE is the softened preset of
 learning.md, tuned without a chip; it has no voltages in time, and so neither time constants nor a readout.
-
 """
 
 
@@ -209,7 +209,7 @@ def rounded(weights: list[FloatArray], chip: Mapping[str, Any]) -> list[FloatArr
 def trained_without(request: RunRequest) -> tuple[list[FloatArray], dict[str, Any]]:
     """Train the network of a request without a chip; return its weights and test accuracy. Done once a network."""
     plain = replace(request, hardware="", chip_seed=(), calibrated=True, chip_off=())
-    name = hashlib.sha256(repr(plain).encode()).hexdigest()[:16]
+    name = hashlib.sha256((repr(plain) + load_model(plain.model).text).encode()).hexdigest()[:16]
     file, told = KEPT / f"{name}.npz", KEPT / f"{name}.json"
     if not told.exists():
         KEPT.mkdir(exist_ok=True)
@@ -240,7 +240,10 @@ def markdown(figures: Mapping[str, Figure]) -> str:
     lost = {f.name: f.hardware["input_spikes_lost"] for f in figures.values() if f.hardware.get("input_spikes_lost")}
     lines += [
         "",
-        *(f"Input spikes lost, {name}: {count:,} all five together, tests included." for name, count in lost.items()),
+        *(
+            f"Input spikes lost, {name}: {count:,}, all five seeds together, tests included."
+            for name, count in lost.items()
+        ),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
