@@ -23,7 +23,8 @@ ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "backends")]),
     "NO_COLOR": "1",
 }
-SHORT = ("--iterations", "300", "--core", "numpy", "--hidden", "5")
+BRIEF = ("--iterations", "300", "--hidden", "5")
+SHORT = (*BRIEF, "--core", "numpy")
 
 
 @pytest.fixture
@@ -147,7 +148,7 @@ def test_json_of_a_task_with_episodes_has_their_return(rnla, tmp_path):
 
 def test_baselines_run(rnla, tmp_path):
     for learner in ("reinforce", "backprop", "node-perturbation"):
-        code, out, _ = rnla("run", "xor", *SHORT, "--learner", learner, "--json", "--out", tmp_path / learner)
+        code, out, _ = rnla("run", "xor", *BRIEF, "--learner", learner, "--json", "--out", tmp_path / learner)
         assert code == 0
         assert json.loads(out)["learner"] == learner
 
@@ -263,7 +264,7 @@ def test_measures_without_a_summary_are_those_of_the_summary(rnla, folder, tmp_p
 
 def test_show_compares_runs_in_one_new_picture(rnla, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert rnla("run", "xor", *SHORT, "--learner", "reinforce", "--out", "other", "--quiet")[0] == 0
+    assert rnla("run", "xor", *BRIEF, "--learner", "reinforce", "--out", "other", "--quiet")[0] == 0
     code, out, _ = rnla("show", folder, "other")
     assert code == 0
     assert "picture  comparison.png" in out
@@ -363,7 +364,7 @@ def test_mistakes_of_align(rnla, folder, line, says):
 def test_align_needs_self_nudging_and_weights(rnla, folder, tmp_path):
     import shutil
 
-    rnla("run", "xor", *SHORT, "--learner", "backprop", "--out", tmp_path / "supervised", "--quiet")
+    rnla("run", "xor", *BRIEF, "--learner", "backprop", "--out", tmp_path / "supervised", "--quiet")
     code, _, err = rnla("align", tmp_path / "supervised")
     assert (code, "only r-nla" in err) == (2, True)
     copy = tmp_path / "copy"
