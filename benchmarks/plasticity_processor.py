@@ -1,7 +1,9 @@
 """Digits with the update in the plasticity processor's integers: benchmarks/results/plasticity_processor.md.
 
 ``python benchmarks/plasticity_processor.py`` learns with seeds 501 to 505, in about 10 minutes on one core;
-``python benchmarks/plasticity_processor.py TASK DECISIONS`` another task.
+``python benchmarks/plasticity_processor.py TASK DECISIONS`` another task;
+``python benchmarks/plasticity_processor.py slopes`` compares the mean of many updates with the wanted one, by gain:
+benchmarks/results/plasticity_slopes.md, in about 2 minutes.
 
 Three networks see the same data: weights as floats; integers of -63 to 63, the host's update in floats, stochastically
 rounded; and the same integers, changed by the processor's rule (`PpuTwin`), which gets the traces as 8-bit integers.
@@ -26,6 +28,7 @@ from rnla_neuro.tasks import get
 
 FloatArray = npt.NDArray[np.float64]
 RESULTS = Path(__file__).parent / "results" / "plasticity_processor.md"
+SLOPES = RESULTS.with_name("plasticity_slopes.md")
 SEEDS = (501, 502, 503, 504, 505)
 #: Trace (rate times error, in units of one reward's full credit) that 127*127/128 integers stand for, by layer.
 FULL = (0.5, 1.0)
@@ -121,8 +124,54 @@ def learn(task_name: str, kind: type[Floats], seeds: tuple[int, ...], decisions:
     return accuracy
 
 
+def mean_updates(gain: float, counts: tuple[int, ...]) -> tuple[FloatArray, list[FloatArray]]:
+    """Return the wanted update of docs/plasticity_processor.md's example, and means of so many of the processor's."""
+    rule = PpuRule(65, 40, step=2 / 63)
+    rate, error = np.linspace(-1, 1, 65), np.linspace(-0.5, 0.5, 40)
+    twin, total, means = PpuTwin(rule, np.zeros((65, 40), dtype=np.int64), seed=3), np.zeros((65, 40)), []
+    for update in range(1, max(counts) + 1):
+        twin.weights[:], twin.traces[:] = 0, 0
+        twin.accumulate(*rule.factors(rate, error))
+        twin.update(rule.modulator(gain))
+        total += twin.weights * rule.step
+        if update in counts:
+            means.append(total / update)
+    return gain * np.outer(rate, error), means
+
+
+def slopes() -> None:
+    """Measure, print and write how the mean update follows the wanted one."""
+    rows = [
+        "# The mean update of the plasticity processor",
+        "",
+        "`python benchmarks/plasticity_processor.py slopes`: least-squares slope of the mean update against the wanted",
+        "one (65 x 40 weights, step 2/63), its standard error from the rounding of the weights, and their correlation.",
+        "",
+        "| gain | mantissa, shift | modulator / gain | slope, 10,000 updates | correlation, 400 | 10,000 updates |",
+        "|---|---|---|---|---|---|",
+    ]
+    rule = PpuRule(65, 40, step=2 / 63)
+    for gain in (0.3, 0.1, 0.03, 0.01, 0.003, 0.001, 0.0005):
+        wanted, (few, many) = mean_updates(gain, (400, 10_000))
+        squares = (wanted**2).sum()
+        # a change by one integer with the chance `part`
+        part = np.abs(wanted) / rule.step % 1
+        error = rule.step * np.sqrt((part * (1 - part) * wanted**2).sum() / 10_000) / squares
+        known = [np.corrcoef(mean.ravel(), wanted.ravel())[0, 1] for mean in (few, many)]
+        by = rule.modulator(gain)
+        rows.append(
+            f"| {gain} | {by.mantissa}, {by.shift} | {by.value * rule.step / rule.trace_unit / gain:.4f} "
+            f"| {(many * wanted).sum() / squares:.4f} ± {error:.5f} | {known[0]:.4f} | {known[1]:.4f} |"
+        )
+        print(rows[-1], flush=True)
+    SLOPES.write_text("\n".join(rows) + "\n", encoding="utf-8")
+
+
 def main(task: str = "digits", decisions: str = "20000") -> None:
     """Measure, print and, for digits, write the table."""
+    if task == "slopes":
+        slopes()
+        return
     step = load_hardware("brainscales2").weight_step
     rows = [
         "# The three-factor rule on the plasticity processor",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 
 from rnla_neuro.errors import ConfigError
-from rnla_neuro.hardware.ppu.rule import COLUMNS, WEIGHT_MAX, PpuRule
+from rnla_neuro.hardware.ppu.rule import COLUMNS, SHIFT_BITS, WEIGHT_MAX, PpuRule
 
 #: Bytes of a processor that this package leaves to program, stack and the library (an assumption).
 RESERVED = 8 * 1024
@@ -32,5 +32,6 @@ def kernel_text(rule: PpuRule, *, seed: int = 1, memory: int = 16 * 1024) -> str
     source = resources.files(__package__).joinpath("templates/kernel.cpp.j2").read_text(encoding="utf-8")
     template = jinja2.Template(source, undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
     external = rule.memory > memory - RESERVED
-    text: str = template.render(rule=rule, seed=seed, columns=COLUMNS, largest=WEIGHT_MAX, external=external)
+    limits = {"columns": COLUMNS, "largest": WEIGHT_MAX, "shift_bits": SHIFT_BITS}
+    text: str = template.render(rule=rule, seed=seed, external=external, **limits)
     return text

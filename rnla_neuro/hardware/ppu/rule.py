@@ -19,8 +19,10 @@ COLUMNS: Final = 256
 #: Largest integer of a weight, and of a trace or a factor.
 WEIGHT_MAX: Final = 63
 FACTOR_MAX: Final = 127
-#: Shifts that the kernel knows: a product is halved so often, or doubled once (-1).
-SHIFTS: Final = range(-1, 8)
+#: Bits that one random byte rounds when a product is shifted: lanes of 8 bit are shifted by 1 to 7.
+SHIFT_BITS: Final = 7
+#: Shifts that the kernel knows: a product is halved so often (two random bytes), or doubled once (-1).
+SHIFTS: Final = range(-1, 2 * SHIFT_BITS + 1)
 
 
 @dataclass(frozen=True)

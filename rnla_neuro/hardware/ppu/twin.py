@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from rnla_neuro.errors import ConfigError
-from rnla_neuro.hardware.ppu.rule import FACTOR_MAX, WEIGHT_MAX, Modulator, PpuRule
+from rnla_neuro.hardware.ppu.rule import FACTOR_MAX, SHIFT_BITS, WEIGHT_MAX, Modulator, PpuRule
 
 Int64 = npt.NDArray[np.int64]
 
@@ -42,15 +44,31 @@ def lanes_random(key: int | Int64, columns: Int64) -> Int64:
     return ((x + k3) * (k0 | 1)) & 0xFF
 
 
-def scaled(magnitude: Int64, factor: int | Int64, shift: int, random: int | Int64) -> Int64:
-    """Return ``floor((magnitude*factor/2**shift + random)/256)``; both factors from 0 to 127.
+def shift_steps(shift: int) -> list[int]:
+    """Return the shifts to the right, 1 to 7 each, that make up a shift: one random byte each."""
+    return [min(SHIFT_BITS, shift - done) for done in range(0, shift, SHIFT_BITS)]
 
-    The kernel does it in 8 bits: the product's high and low byte from nibbles, its shift, and the carry of
-    low byte plus random number. Bits that a shift moves out are lost before the rounding.
+
+def scaled(magnitude: Int64, factor: int | Int64, shift: int, random: Sequence[int | Int64]) -> Int64:
+    """Return ``magnitude*factor/2**(8 + shift)``, rounded stochastically without bias; both factors from 0 to 127.
+
+    The kernel does it in 8 bits: the product's high and low byte from nibbles, then each shift to the right after as
+    many random bits were added as it moves out. All steps together are ``floor((product + r)/2**(8 + shift))`` with
+    r uniform in 0 to 2**(8 + shift) - 1. The largest sum, 2*127*127 + 255, is below 2**16: nothing overflows.
+
+    Args:
+        magnitude: One factor, a lane.
+        factor: The other one.
+        shift: One of `SHIFTS`.
+        random: Random bytes, a lane: one for each of `shift_steps`, then one for the last 8 bits.
     """
     product = magnitude * factor
-    product = product << 1 if shift < 0 else product >> shift
-    return (product + random) >> 8
+    if shift < 0:
+        product = product << 1
+    *lost, last = random
+    for by, byte in zip(shift_steps(shift), lost, strict=True):
+        product = (product + (byte >> (8 - by))) >> by
+    return (product + last) >> 8
 
 
 class PpuTwin:
@@ -91,14 +109,14 @@ class PpuTwin:
         """
         pre_, post_ = np.asarray(pre, dtype=np.int64)[:, None], np.asarray(post, dtype=np.int64)
         decays, products = self._lanes(2)
-        kept = np.sign(self.traces) * scaled(np.abs(self.traces), self.rule.keep, -1, decays)
-        gained = np.sign(pre_) * np.sign(post_) * scaled(np.abs(post_), np.abs(pre_), -1, products)
+        kept = np.sign(self.traces) * scaled(np.abs(self.traces), self.rule.keep, -1, [decays])
+        gained = np.sign(pre_) * np.sign(post_) * scaled(np.abs(post_), np.abs(pre_), -1, [products])
         self.traces = np.clip(kept + gained, -FACTOR_MAX, FACTOR_MAX)
 
     def update(self, modulator: Modulator) -> None:
         """Change the weights by modulator times trace."""
-        (rounding,) = self._lanes(1)
-        size = scaled(np.abs(self.traces), abs(modulator.mantissa), modulator.shift, rounding)
+        random = self._lanes(len(shift_steps(modulator.shift)) + 1)
+        size = scaled(np.abs(self.traces), abs(modulator.mantissa), modulator.shift, random)
         wanted = self.weights + (1 if modulator.mantissa >= 0 else -1) * np.sign(self.traces) * size
         self.saturated += int(np.count_nonzero(np.abs(wanted) > WEIGHT_MAX))
         self.weights = np.clip(wanted, -WEIGHT_MAX, WEIGHT_MAX)
