@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from rnla_neuro.hardware.reading import available_hardware, load_hardware
+from rnla_neuro.hardware.reading import allowed, available_hardware, load_hardware
 from rnla_neuro.hardware.spec import SECTIONS, Choice, Figure, rules_of
 from rnla_neuro.hardware.units import UNITS
 from rnla_neuro.spec.expressions import CONSTANTS, FUNCTIONS
@@ -86,14 +86,13 @@ def hardware_keys() -> str:
     for section, kind in SECTIONS.items():
         for key, rule in rules_of(kind).items():
             if isinstance(rule, Choice):
-                rows.append((f"`[{section}]` `{key}`", " or ".join(f'`"{one}"`' for one in rule.allowed), rule.meaning))
+                choices = " or ".join(f'`"{one}"`' for one in rule.allowed)
+                rows.append((f"`[{section}]` `{key}`", choices, "", rule.meaning))
                 continue
             units = ", ".join(f"`{unit}`" for unit in UNITS[rule.unit])
-            least = f", from {rule.least:g}" if rule.least and rule.is_whole else ""
-            most = f", up to {rule.most:g}" if rule.most is not None else ""
             shape = "range" if rule.shape == "range" else "value"
-            rows.append((f"`[{section}.{key}]`", f"{shape} in {units}{least}{most}", rule.meaning))
-    return _markdown(("key", "what it may be", "what it says"), rows)
+            rows.append((f"`[{section}.{key}]`", f"{shape} in {units}", allowed(rule), rule.meaning))
+    return _markdown(("key", "what it may be", "allowed, in SI units", "what it says"), rows)
 
 
 def _said(figure: Figure | None, scale: float = 1.0) -> str:

@@ -67,7 +67,7 @@ PLATFORM = "Platform"
 )  # fmt: skip
 @shared.precision(help="float64 or float32, for memory and time")
 @click.option(
-    "--hardware", cls=Option, group=PLATFORM, metavar="NAME|FILE", default="",
+    "--hardware", cls=Option, group=PLATFORM, metavar="NAME|FILE", default="", callback=shared.platform,
     help="a name of 'rnla list hardware', or the path of a platform file; no backend is looked at then",
 )  # fmt: skip
 @click.option(
@@ -101,8 +101,8 @@ def command(
         _platform(model, hardware, run, picture, overrides, options | {"precision": precision}, as_json=as_json)
         return
     for option, given in (("--run", run), ("--picture", picture)):
-        if given:
-            raise ConfigError(f"{option} {given}: it is for a platform; give one with --hardware")
+        if given or (given is not None and option == "--picture"):
+            raise ConfigError(f"{option} {given or repr(given)}: it is for a platform; give one with --hardware")
     from rnla_neuro.cli import engines, networks, screen
 
     with screen.only_json_on_stdout(as_json):
@@ -177,6 +177,8 @@ def _platform(
             network, weights, task, code = check_hardware.network_of_run(model)
             whose = f"weights of {model}"
         else:
+            check_hardware.refuse_folder(model)
+            check_hardware.refuse_sizes(options["hidden"])
             network = check_hardware.of_size(networks.build(model, overrides, **options, units=False))
             weights = check_hardware.trained(run, network) if run else network.initial_weights()
             whose = f"weights of {run}" if run else f"initial weights of {_seeds(network)}"

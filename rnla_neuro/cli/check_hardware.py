@@ -20,13 +20,37 @@ if TYPE_CHECKING:
     from rnla_neuro.results import Results
 
 _COLOURS = {"fits": "green", "rounded": "yellow", "host": "cyan", "emulated": "magenta", "exceeds": "red"}
-_MOST_WEIGHTS = 50_000_000
+_MOST_WEIGHTS = 5_000_000
+_MOST_NEURONS = 100_000
 _SAID = {"host": "by the host", "emulated": "only emulated", "exceeds": "does not fit"}
 
 
 def is_run(model: str) -> bool:
     """Whether MODEL is a run folder."""
     return (Path(model) / "config.toml").is_file()
+
+
+def refuse_folder(model: str) -> None:
+    """Refuse a folder that is no run folder.
+
+    Raises:
+        RunFolderError: MODEL is such a folder, and no name of a model.
+    """
+    from rnla_neuro.spec.loader import available_models
+
+    if model not in available_models() and Path(model).is_dir():
+        raise RunFolderError(f"{model!r} is a folder, and no run folder: there is no config.toml in it")
+
+
+def refuse_sizes(hidden: Sequence[int] | None) -> None:
+    """Refuse layers that cannot be looked at in a moment.
+
+    Raises:
+        ConfigError: It names the option and the most.
+    """
+    for size in hidden or ():
+        if size > _MOST_NEURONS:
+            raise ConfigError(f"--hidden {size}: up to {_MOST_NEURONS:,} neurons a layer can be looked at")
 
 
 def network_of_run(folder: str) -> tuple[NetworkSpec, list[FloatArray], str, str]:
@@ -104,7 +128,8 @@ def picture_stem(text: str) -> Path:
     """
     path = Path(text)
     if path.suffix.lower() not in (".png", ".svg"):
-        raise ConfigError(f"--picture {text}: a file that ends in .png (or .svg) is needed, such as placement.png")
+        given = text or repr(text)
+        raise ConfigError(f"--picture {given}: a file that ends in .png (or .svg) is needed, such as placement.png")
     if not path.parent.is_dir():
         raise ConfigError(f"--picture {text}: there is no folder {path.parent}")
     return path.with_suffix("")

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from rnla_neuro.cli import values
 from rnla_neuro.cli.help import Option
+from rnla_neuro.errors import ConfigError
 
 Decorator = Callable[[Any], Any]
 
@@ -65,11 +67,26 @@ def only_json(**more: Any) -> Decorator:
     return as_json(help="one JSON object on standard output, everything else on standard error", **more)
 
 
+def platform(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Refuse a ``--hardware`` of no name: what a script gives whose variable is not set.
+
+    Raises:
+        ConfigError: It was given, and is empty.
+    """
+    given = context.get_parameter_source(parameter.name or "") is not ParameterSource.DEFAULT
+    if given and not value.strip():
+        raise ConfigError(
+            f"--hardware {value!r}: a name of 'rnla list hardware' or the path of a platform file is needed; without a "
+            "chip, leave the option out"
+        )
+    return value
+
+
 def chip(**more: Any) -> Decorator:
     """``--hardware``, ``--chip-seed``, ``--uncalibrated`` and ``--chip-off``."""
     options = (
         click.option(
-            "--hardware", cls=Option, metavar="NAME|FILE", default="", **more,
+            "--hardware", cls=Option, metavar="NAME|FILE", default="", callback=platform, **more,
             help="emulate a chip of this platform: a name of 'rnla list hardware', or the path of a platform file",
         ),
         click.option(

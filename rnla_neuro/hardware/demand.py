@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from math import ceil
 
 from rnla_neuro.hardware.cells import read_cells
+from rnla_neuro.hardware.emulation.expressions import needed
 from rnla_neuro.hardware.spec import HardwareSpec
 from rnla_neuro.network import NetworkSpec
+from rnla_neuro.spec.equations import split_equations, split_statements
+from rnla_neuro.spec.expressions import identifiers
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def demands(network: NetworkSpec, hardware: HardwareSpec) -> tuple[PopulationDem
     """Return what each population but the input asks.
 
     Sources of a neuron are those of its projections; the bias unit; for the last hidden layer the action neurons whose
-    spikes are fed back, where the model sums errors; for an action layer that competes (a softmax over it) the other
+    spikes are fed back, where errors move its neurons (the host computes what only learning reads, as backend pynn
+    does); for an action layer that competes (a softmax over it) the other
     action neurons, which inhibit; and one generator of noise for neurons that spike by chance or explore.
 
     Args:
@@ -86,7 +90,7 @@ def demands(network: NetworkSpec, hardware: HardwareSpec) -> tuple[PopulationDem
     for projection in network.projections:
         sources[projection.post].append(Sources(populations[projection.pre].name, projection.n_pre))
         bias |= {projection.post} if projection.bias else set()
-        if projection.feedback and projection.post == last:
+        if projection.feedback and projection.post == last and not only_learning_reads(network):
             sources[projection.pre].append(Sources("feedback", projection.n_post))
     cells = read_cells(network.model)
     for number, found in sources.items():
@@ -98,6 +102,22 @@ def demands(network: NetworkSpec, hardware: HardwareSpec) -> tuple[PopulationDem
         if cells[population.kind].chance or (number == last and network.model.exploration.law != "none"):
             found.append(Sources("noise", 1))
     return tuple(_demand(populations[n].name, populations[n].size, tuple(s), hardware) for n, s in sources.items())
+
+
+def only_learning_reads(network: NetworkSpec) -> bool:
+    """Whether nothing that a hidden neuron is or sends depends on the errors that are fed back to it."""
+    spec, where = network.model.hidden, "[neuron.hidden]"
+    equations = split_equations(spec.equations, f"{where} equations")
+    reads = {name: identifiers(one.text, where) for name, one in equations.items()}
+    reads |= {name: identifiers(text, where) for name, text in spec.group.items()}
+    roles = network.model.roles
+    start = {name for one in equations.values() if one.is_ode for name in reads[one.name]}
+    start |= {roles[role] for role in ("rate", "prospective_rate") if role in roles}
+    if spec.threshold is not None:
+        start |= identifiers(spec.threshold, where)
+        for statement in split_statements(spec.reset, where):
+            start |= identifiers(statement.text, where)
+    return roles.get("feedback") not in needed(start, reads)
 
 
 def competes(network: NetworkSpec) -> bool:

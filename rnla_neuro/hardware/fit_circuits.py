@@ -9,10 +9,11 @@ from typing import Final
 import numpy as np
 
 from rnla_neuro.hardware.cells import Cell, baseline, read_cells
-from rnla_neuro.hardware.demand import competes
+from rnla_neuro.hardware.demand import competes, only_learning_reads
 from rnla_neuro.hardware.report import Line, Verdict, marked, quantity
 from rnla_neuro.hardware.spec import HardwareSpec
 from rnla_neuro.network import FloatArray, NetworkSpec
+from rnla_neuro.spec.populations import Projection
 
 TWIN: Final = "spiking_lif_nla"
 """The model whose neurons are leaky integrate-and-fire in every layer."""
@@ -39,7 +40,7 @@ def circuit_lines(network: NetworkSpec, hardware: HardwareSpec, weights: Sequenc
     if competes(network):
         note = f"{n * (n - 1)} inhibitory synapses among the {n} action neurons, of fixed weight"
         lines.append(_said("inhibition", "winner-take-all", Verdict.FITS, note))
-    lines += _feedback(network)
+    lines += _feedback(network, hardware)
     lines += _bias(network, hardware, weights)
     return lines
 
@@ -71,18 +72,31 @@ def _neurons(network: NetworkSpec, cells: Mapping[str, Cell], hardware: Hardware
     return _said(key, what, Verdict.FITS, "leaky integrate-and-fire")
 
 
-def _feedback(network: NetworkSpec) -> list[Line]:
+def _feedback(network: NetworkSpec, hardware: HardwareSpec) -> list[Line]:
     """Say what carries the errors down."""
     chain = [one for one in network.projections if one.feedback]
     if not chain:
         return []
     last = max(chain, key=lambda one: one.post)
+    verdict = Verdict.FITS
     note = f"spikes of the action layer reach the last hidden layer by {last.n_pre * last.n_post:,} signed weights"
-    lines = [_said("feedback", "feedback of errors", Verdict.FITS, note)]
+    if only_learning_reads(network):
+        verdict, note = Verdict.HOST, _kept_by_the_host(last, hardware)
+    lines = [_said("feedback", "feedback of errors", verdict, note)]
     if len(chain) > 1:
         note = "errors of hidden layers are no spikes: the host passes them down further"
         lines.append(_said("deep_feedback", "errors of lower layers", Verdict.HOST, note))
     return lines
+
+
+def _kept_by_the_host(last: Projection, hardware: HardwareSpec) -> str:
+    """Say what the feedback would take on the platform."""
+    each = 2 if hardware.synapses.sign == "row" else 1
+    note = "only learning reads it: the host computes it from the spikes; on the platform it would take "
+    note += f"{last.n_post:,} more sources and {each * last.n_post:,} more synapses a neuron of the last hidden layer, "
+    note += f"{each * last.n_pre * last.n_post:,} synapses in all"
+    rows = hardware.kind == "analog" and hardware.neurons.fan_in is not None
+    return note + (f", and up to {each * last.n_post:,} more rows of a half" if rows else "")
 
 
 def _bias(network: NetworkSpec, hardware: HardwareSpec, weights: Sequence[FloatArray]) -> list[Line]:

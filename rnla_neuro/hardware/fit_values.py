@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from math import exp, log
+from math import expm1, log1p
 from typing import Final
 
 import numpy as np
@@ -148,8 +148,8 @@ def _decay(key: str, what: str, tau: float, where: list[str], hardware: Hardware
     if bits is None or dt is None:
         return []
     step, scale = dt.number * hardware.speed_up, 2.0**bits.number
-    decay = min(max(round(scale * (1 - exp(-step / tau))), 1), scale - 1)
-    kept = -step / log(1 - decay / scale)
+    decay = min(max(round(-scale * expm1(-step / tau)), 1), scale - 1)
+    kept = -step / log1p(-decay / scale)
     name = f"{what} ({', '.join(where)})"
     note = f"a decay of {decay:.0f}/{scale:.0f} a step"
     change = abs(kept - tau)

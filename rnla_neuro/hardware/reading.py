@@ -177,19 +177,25 @@ def _number(entry: Table, key: str, factor: float, rule: Rule, where: str) -> fl
         scaled = float(number) / round(1 / factor) if factor < 1 else float(number) * factor
     except OverflowError:
         scaled = math.inf
-    if not math.isfinite(scaled):
+    if isinstance(number, float) and not math.isfinite(number):
         raise ConfigError(f"{where} {key} = {shown(number)} is not a finite number")
-    if rule.is_whole and scaled != int(scaled):
-        raise ConfigError(f"{where} {key} = {shown(number)} is not a whole number")
-    if rule.least is not None and scaled < rule.least:
-        raise ConfigError(f"{where} {key} = {shown(number)}: it must be {_said(rule.least, rule)} or more")
-    if rule.most is not None and scaled > rule.most:
-        raise ConfigError(f"{where} {key} = {shown(number)}: it must be {_said(rule.most, rule)} or less")
+    if rule.is_whole and math.isfinite(scaled) and scaled != int(scaled):
+        raise ConfigError(f"{where} {key} = {shown(number)} is not a whole number: allowed is {allowed(rule)}")
+    if not (rule.finest <= scaled <= rule.largest or scaled == rule.least):
+        raise ConfigError(f"{where} {key} = {shown(number)} {entry['unit']}: allowed is {allowed(rule)}")
     return scaled
 
 
+def allowed(rule: Rule) -> str:
+    """Say which numbers a figure may have, in SI units."""
+    zero = "0, or " if rule.least < rule.finest and not rule.is_whole else ""
+    lowest = rule.least if rule.is_whole else rule.finest
+    return f"{zero}{_said(lowest, rule)} to {_said(rule.largest, rule)}"
+
+
 def _said(number: float, rule: Rule) -> str:
-    return f"{number:g}" if rule.unit in ("1", "count") else f"{number:g} {rule.unit}"
+    text = f"{number:.10g}"
+    return text if rule.unit in ("1", "count") else f"{text} {rule.unit}"
 
 
 def _complete(spec: HardwareSpec, file: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil, floor, log10
+from math import ceil, floor, inf, log10
 
 from rnla_neuro.errors import RnlaError
 from rnla_neuro.hardware.cells import input_rate, read_cells
@@ -233,6 +233,8 @@ def _set(name: str, value: str, why: str) -> _Change:
 
 def _counts_fit(network: NetworkSpec, hardware: HardwareSpec) -> bool:
     populations = demands(network, hardware)
+    if any(line.verdict == Verdict.EXCEEDS for line in count_lines(populations, None, hardware)):
+        return False  # nothing has to be placed to see that
     lines = count_lines(populations, place(populations, hardware), hardware)
     return all(line.verdict != Verdict.EXCEEDS for line in lines)
 
@@ -382,11 +384,15 @@ def _up(value: float) -> float:
     >>> _up(1.234), _up(0.0501), _up(2.0)
     (1.3, 0.051, 2.0)
     """
+    if not 0.0 < value < inf:
+        return value
     scale = 10.0 ** (floor(log10(value)) - 1)
     return float(f"{ceil(round(value / scale, 9)) * scale:.2g}")
 
 
 def _down(value: float) -> float:
     """Round down to two digits."""
+    if not 0.0 < value < inf:
+        return value
     scale = 10.0 ** (floor(log10(value)) - 1)
     return float(f"{floor(round(value / scale, 9)) * scale:.2g}")

@@ -8,6 +8,14 @@ from typing import Annotated, Any, Final, get_type_hints
 
 KINDS: Final = ("analog", "digital", "ideal")
 SIMULATORS: Final = ("brainscales2", "spinnaker")
+#: Unit -> the largest number, and the smallest beside 0, of a figure whose rule says no other: far beyond any machine,
+#: near enough that products of them are numbers.
+LARGEST: Final = {
+    "1": 1e6, "count": 1e9, "bit": 64.0, "LSB": 2.0**32, "s": 1e6, "Hz": 1e15, "W": 1e9, "J": 1e3, "byte": 1e12
+}  # fmt: skip
+FINEST: Final = {
+    "1": 1e-6, "count": 1.0, "bit": 1.0, "LSB": 1e-6, "s": 1e-12, "Hz": 1e-6, "W": 1e-15, "J": 1e-24, "byte": 1.0
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,14 +57,24 @@ class Rule:
         meaning: What it is, for the documentation.
         shape: ``value`` (a value, perhaps with its range) or ``range`` (low and high, perhaps with a default value).
         least: Smallest number.
-        most: Largest number.
+        most: Largest number; None: `LARGEST` of its unit.
     """
 
     unit: str
     meaning: str
     shape: str = "value"
-    least: float | None = 0.0
+    least: float = 0.0
     most: float | None = None
+
+    @property
+    def largest(self) -> float:
+        """Largest number that is allowed."""
+        return LARGEST[self.unit] if self.most is None else self.most
+
+    @property
+    def finest(self) -> float:
+        """Smallest number that is allowed beside 0."""
+        return max(self.least, FINEST[self.unit])
 
     @property
     def is_whole(self) -> bool:
@@ -111,12 +129,12 @@ class Weights:
     """[weights.…]: the grid of the weights."""
 
     bits: Annotated[Figure | None, Rule("bit", "bits of the weight of one synapse", least=1, most=32)] = None
-    maximum: Annotated[Figure | None, Rule("count", "largest integer of one synapse", least=1)] = None
+    maximum: Annotated[Figure | None, Rule("count", "largest integer of one synapse", least=1, most=2**32 - 1)] = None
     several: Annotated[
         Figure | None, Rule("count", "1: a weight above the maximum may take several synapses; 0: it may not", most=1)
     ] = None
     range: Annotated[
-        Figure | None, Rule("1", "weight of the model for which the largest integer stands", least=1e-12)
+        Figure | None, Rule("1", "weight of the model for which the largest integer stands", least=1e-6)
     ] = None
 
 
@@ -124,7 +142,7 @@ class Weights:
 class Time:
     """[time.…]: the clock."""
 
-    speed_up: Annotated[Figure | None, Rule("1", "biological over hardware time", least=1e-6)] = None
+    speed_up: Annotated[Figure | None, Rule("1", "biological over hardware time", least=1e-6, most=1e9)] = None
     dt: Annotated[Figure | None, Rule("s", "time step, in hardware time; absent: continuous", least=1e-12)] = None
 
 
@@ -139,7 +157,7 @@ class Membrane:
     v_reset: Annotated[Figure | None, Rule("LSB", "reset potential", shape="range")] = None
     v_threshold: Annotated[Figure | None, Rule("LSB", "threshold", shape="range")] = None
     state_bits: Annotated[Figure | None, Rule("bit", "bits of voltage and current", least=1, most=64)] = None
-    decay_bits: Annotated[Figure | None, Rule("bit", "bits of a decay factor", least=1, most=64)] = None
+    decay_bits: Annotated[Figure | None, Rule("bit", "bits of a decay factor", least=1, most=32)] = None
 
 
 @dataclass(frozen=True)
@@ -156,7 +174,7 @@ class Inputs:
     """[inputs.…]: what reaches the platform while it runs."""
 
     rate: Annotated[
-        Figure | None, Rule("Hz", "input spikes per hardware second, all sources together", least=1e-12)
+        Figure | None, Rule("Hz", "input spikes per hardware second, all sources together", least=1e-6)
     ] = None
     currents: Annotated[Figure | None, Rule("count", "1: there are current sources; 0: there are none", most=1)] = None
 
@@ -168,9 +186,9 @@ class Readout:
     bits: Annotated[Figure | None, Rule("bit", "bits of the converter", least=1, most=32)] = None
     low: Annotated[Figure | None, Rule("LSB", "lowest reliable reading")] = None
     high: Annotated[Figure | None, Rule("LSB", "highest reliable reading")] = None
-    span: Annotated[Figure | None, Rule("1", "voltage of the model from low to high", least=1e-12)] = None
+    span: Annotated[Figure | None, Rule("1", "voltage of the model from low to high", least=1e-6)] = None
     channels: Annotated[Figure | None, Rule("count", "voltages that are read at once", least=1)] = None
-    rate: Annotated[Figure | None, Rule("Hz", "readings per hardware second and channel", least=1e-12)] = None
+    rate: Annotated[Figure | None, Rule("Hz", "readings per hardware second and channel", least=1e-6)] = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +199,7 @@ class Plasticity:
         None
     )
     processors: Annotated[Figure | None, Rule("count", "plasticity processors of a unit")] = None
-    clock: Annotated[Figure | None, Rule("Hz", "their clock", least=1e-12)] = None
+    clock: Annotated[Figure | None, Rule("Hz", "their clock", least=1e-6)] = None
     memory: Annotated[Figure | None, Rule("byte", "memory of one of them", least=1)] = None
     lanes: Annotated[Figure | None, Rule("count", "8-bit lanes of its vector unit", least=1)] = None
     slot: Annotated[Figure | None, Rule("s", "time in which a kernel must be done, in hardware time", least=1e-12)] = (
@@ -194,12 +212,12 @@ class Plasticity:
 class Mismatch:
     """[mismatch.…]: standard deviations over neurons or synapses before calibration."""
 
-    tau_m: Annotated[Figure | None, Rule("1", "membrane time constant, relative")] = None
-    tau_syn: Annotated[Figure | None, Rule("1", "synaptic time constant, relative")] = None
-    threshold: Annotated[Figure | None, Rule("1", "threshold, in units of threshold minus rest")] = None
-    reset: Annotated[Figure | None, Rule("1", "reset, in units of threshold minus rest")] = None
-    leak: Annotated[Figure | None, Rule("1", "resting potential, in units of threshold minus rest")] = None
-    weight: Annotated[Figure | None, Rule("1", "weight of a synapse, relative")] = None
+    tau_m: Annotated[Figure | None, Rule("1", "membrane time constant, relative", most=1)] = None
+    tau_syn: Annotated[Figure | None, Rule("1", "synaptic time constant, relative", most=1)] = None
+    threshold: Annotated[Figure | None, Rule("1", "threshold, in units of threshold minus rest", most=1)] = None
+    reset: Annotated[Figure | None, Rule("1", "reset, in units of threshold minus rest", most=1)] = None
+    leak: Annotated[Figure | None, Rule("1", "resting potential, in units of threshold minus rest", most=1)] = None
+    weight: Annotated[Figure | None, Rule("1", "weight of a synapse, relative", most=1)] = None
 
 
 @dataclass(frozen=True)
@@ -219,9 +237,9 @@ class Noise:
     """[noise.…]: what is new in each trial or reading."""
 
     trial: Annotated[
-        Figure | None, Rule("1", "standard deviation of a current that is new in each trial, in model units")
+        Figure | None, Rule("1", "standard deviation of a current that is new in each trial, in model units", most=100)
     ] = None
-    readout: Annotated[Figure | None, Rule("LSB", "standard deviation of a reading")] = None
+    readout: Annotated[Figure | None, Rule("LSB", "standard deviation of a reading", most=65536)] = None
 
 
 @dataclass(frozen=True)

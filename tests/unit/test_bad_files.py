@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import importlib.util
 import itertools
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rnla_neuro.cli.app import execute
+from rnla_neuro.hardware.fit import fit
 from rnla_neuro.hardware.reading import available_hardware, load_hardware
+from rnla_neuro.hardware.remedies import remedies
+from rnla_neuro.hardware.spec import SECTIONS, Choice, rules_of
+from rnla_neuro.network import NetworkSpec
 from rnla_neuro.resources import hardware_dir, models_dir
+from rnla_neuro.spec.inputs import with_input
+from rnla_neuro.spec.loader import load_model
 
 _SPEC = importlib.util.spec_from_file_location("mutations", Path(__file__).parents[1] / "mutations.py")
 mutations = importlib.util.module_from_spec(_SPEC)
@@ -79,6 +87,58 @@ def test_bad_platform_files_are_told(check, tmp_path):
         assert_told(code, message, done)
         bad += 1
     assert bad >= BAD
+
+
+EXTREMES = ("1e-300", "1e300", "1e308", "0", "-1")
+
+
+def with_extremes(text: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield section, key, number and text for every number of every figure of a file, made extreme."""
+    section, lines = "", text.splitlines()
+    for k, line in enumerate(lines):
+        if line.startswith("["):
+            section = line.split("#")[0].strip(" []")
+        key = line.split("=")[0].strip()
+        if "." in section and key in ("value", "low", "high"):
+            for number in EXTREMES:
+                yield section, key, number, "\n".join([*lines[:k], f"{key} = {number}", *lines[k + 1 :]])
+
+
+@pytest.mark.parametrize("platform", available_hardware())
+def test_extreme_figures_of_a_platform_are_told(check, tmp_path, platform):
+    path, seen = tmp_path / "extreme.toml", set()
+    for section, key, number, text in with_extremes((hardware_dir() / f"{platform}.toml").read_text(encoding="utf-8")):
+        path.write_text(text, encoding="utf-8")
+        code, message = check(
+            "spiking_lif_nla", "--task", "xor", "--input", "poisson", "--seeds", "1", "--hardware", str(path)
+        )
+        done = f"[{section}] {key} = {number}: {code} {message}"
+        if number == "0" and code != 2:
+            continue  # 0 is a figure of some
+        assert code == 2, done
+        assert "extreme.toml" in message, done
+        assert section in message, done
+        if number != "0":
+            assert re.search(rf"\[{section}\] {key} = -?\S+ .*allowed is .* to ", message), done
+        seen.add(section)
+    assert seen
+
+
+@pytest.mark.parametrize("platform", ["brainscales2", "loihi1"])
+def test_figures_at_the_ends_of_what_is_allowed_are_answered(tmp_path, platform):
+    path, spec = tmp_path / "end.toml", load_hardware(platform)
+    network = NetworkSpec(with_input(load_model("spiking_lif_nla"), "poisson"), (2, 8, 2), (1,))
+    for section, kind in SECTIONS.items():
+        for key, rule in rules_of(kind).items():
+            figure = getattr(getattr(spec, section), key)
+            if isinstance(rule, Choice) or figure is None:
+                continue
+            for end in {rule.least, rule.finest, rule.largest}:
+                numbers = {"value": end} if rule.shape == "value" else {"value": None, "low": end, "high": end}
+                part = replace(getattr(spec, section), **{key: replace(figure, **numbers)})
+                hardware = replace(spec, path=path, **{section: part})
+                report = fit(network, hardware)
+                assert remedies(report, network, hardware, code="poisson") is not None
 
 
 def test_the_same_seed_makes_the_same_mistake():

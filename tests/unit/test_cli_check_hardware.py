@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from rnla_neuro.cli.app import execute
+from rnla_neuro.hardware.placement import place
 from rnla_neuro.hardware.reading import available_hardware
 from rnla_neuro.hardware.report import Verdict
 from rnla_neuro.network import NetworkSpec
@@ -56,7 +57,7 @@ def test_a_network_that_fits(rnla):
     assert (code, err) == (0, "")
     assert "fits  spiking_lif_nla 64-40-10" in out
     assert re.search(r"neuron circuits +50 +512 +fits +hidden1 40, action 10", out)
-    assert re.search(r"synapses +7,010 +131,072 +fits", out)
+    assert re.search(r"synapses +6,210 +131,072 +fits", out)
     assert re.search(r"membrane time constant +10 ms +0\.5 ms to 60 ms +fits", out)
     assert re.search(r"eligibility trace +50 ms +2 ms to 30 ms +by the host", out)
     assert re.search(r"weights input to hidden1 +0\.\d+ +0\.\d+ +[\d.]+ %\*", out)
@@ -167,7 +168,7 @@ def test_a_picture_is_drawn(rnla, tmp_path):
     assert "picture  placement.png" in out
     assert (tmp_path / "placement.png").read_bytes().startswith(b"\x89PNG")
     svg = (tmp_path / "placement.svg").read_text(encoding="utf-8")
-    for word in ("hidden1 (40)", "action (10)", "half 1: 50 of 256 circuits, 152 of 256 rows", "feedback"):
+    for word in ("hidden1 (40)", "action (10)", "half 1: 50 of 256 circuits, 132 of 256 rows", "inhibition"):
         assert word in svg
 
 
@@ -232,3 +233,33 @@ def test_the_page_shows_what_the_commands_print(monkeypatch, tmp_path):
     text = PAGE.read_text(encoding="utf-8")
     assert text.count("$ rnla check") == 3
     assert updated(text) == text, "run: python -m tools.docs_checks"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ((*FITTING, "--hardware", ""), "--hardware '': a name of 'rnla list hardware' or the path"),
+        (("run", "xor", "--iterations", "20", "--hardware", ""), "--hardware '': a name of 'rnla list hardware'"),
+        (("compare", "xor", "--iterations", "20", "--hardware="), "--hardware '': a name of 'rnla list hardware'"),
+        (("check", ".", "--hardware", "brainscales2"), "'.' is a folder, and no run folder"),
+        ((*FITTING, "--hardware", "brainscales2", "--picture="), "--picture '': a file that ends in .png"),
+        ((*FITTING, "--picture="), "--picture '': it is for a platform"),
+        ((*FITTING, "--hardware", "brainscales2", "--hidden", "9999999"), "--hidden 9999999: up to 100,000 neurons"),
+    ],
+)
+def test_what_is_refused_by_name(rnla, line, words):
+    code, out, err = rnla(*line)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
+def test_the_largest_network_is_answered_without_placing_what_cannot_fit(rnla, monkeypatch):
+    from rnla_neuro.hardware import remedies
+
+    placed = []
+    monkeypatch.setattr(remedies, "place", lambda *case: placed.append(case) or place(*case))
+    line = ("check", "spiking_lif_nla", "--task", "xor", "--input", "poisson", "--seeds", "1", "--hidden", "100000")
+    code, out, _ = rnla(*line, "--hardware", "brainscales2")
+    assert code == 1
+    assert "the largest hidden layers that fit" in out
+    assert all(sum(one.size * one.circuits for one in populations) <= 512 for populations, _ in placed)

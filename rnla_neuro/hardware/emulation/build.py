@@ -62,12 +62,20 @@ def on_chip(
         weights = _weights(network, effects, chips, inner)
         notes = {"strings": list(affected(made)), "biases": sorted({q for k in made.at_bias.values() for q in k})}
         loss = lost_spikes(network, inner) if made.input_limit else None
-        return ChipSimulation(
-            inner, OnChip(effects, seeds, network.seeds, weights, moved, _noisy(network, effects), notes, loss)
+        chip = OnChip(
+            effects, seeds, network.seeds, weights, moved, _noisy(network, effects), notes, loss, _acting(made)
         )
+        return ChipSimulation(inner, chip)
     except BaseException:
         inner.close()
         raise
+
+
+def _acting(made: Emulated) -> frozenset[str]:
+    """Return what changes something: a network without synaptic time constants has none that are wrong."""
+    found = {"weight", *affected(made), *(name for names in made.at_bias.values() for name in names)}
+    found |= {name for name, acts in (("readout", made.reads), ("inputs", made.input_limit)) if acts}
+    return frozenset(found)
 
 
 def _one_an_agent(chip_seeds: Sequence[int], n_agents: int) -> tuple[int, ...]:

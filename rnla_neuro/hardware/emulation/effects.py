@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Final
 
@@ -177,8 +177,15 @@ def _readout(hardware: HardwareSpec) -> Readout | None:
     return Readout(step, -0.5 * said.span.number, 0.5 * said.span.number, _number(hardware.noise.readout) * step)
 
 
-def describe(effects: Effects) -> dict[str, object]:
-    """Return what is emulated as plain data, for summaries."""
+def describe(effects: Effects, acting: Collection[str] | None = None) -> dict[str, object]:
+    """Return what is emulated as plain data, for summaries.
+
+    Args:
+        effects: What is emulated.
+        acting: Quantities, and ``readout`` and ``inputs``, that change something in the network; the others are not
+            told. None: all of them.
+    """
+    acts = set(EFFECTS) if acting is None else acting
     told: dict[str, object] = {
         "platform": effects.name,
         "calibrated": effects.calibrated,
@@ -188,9 +195,10 @@ def describe(effects: Effects) -> dict[str, object]:
     }
     if effects.grid is not None:
         told["weight_step"], told["weight_range"] = effects.grid.step, [effects.grid.low, effects.grid.high]
-    if effects.readout is not None:
+    if effects.readout is not None and "readout" in acts:
         told["readout_step"] = effects.readout.step
-    if effects.input_rate is not None:
+    if effects.input_rate is not None and "inputs" in acts:
         told["input_rate"] = effects.input_rate
-    told["spread"] = {name: {f.name: getattr(s, f.name) for f in fields(s)} for name, s in effects.spreads.items()}
+    spreads = {name: spread for name, spread in effects.spreads.items() if name in acts}
+    told["spread"] = {name: {f.name: getattr(s, f.name) for f in fields(s)} for name, s in spreads.items()}
     return told

@@ -23,12 +23,7 @@ def check_chip(request: RunRequest) -> None:
         ConfigError: It names the option, and what is allowed.
     """
     if not request.hardware:
-        given = {
-            "--chip-seed": request.chip_seed,
-            "--uncalibrated": not request.calibrated,
-            "--chip-off": request.chip_off,
-        }
-        for option in (name for name, said in given.items() if said):
+        for option in _options_given(request):
             raise ConfigError(f"{option}: there is no chip without --hardware, such as --hardware brainscales2")
         return
     from rnla_neuro.hardware.emulation.effects import parse_off
@@ -44,6 +39,16 @@ def check_chip(request: RunRequest) -> None:
             f"learner 'backprop' on --hardware {request.hardware}: it changes weights at its decision, and those of a "
             "chip change between runs; choose reinforce, or a learner of a model"
         )
+
+
+def _options_given(request: RunRequest) -> list[str]:
+    """Return the options of a chip that a request has."""
+    said = {
+        "--chip-seed": request.chip_seed,
+        "--uncalibrated": not request.calibrated,
+        "--chip-off": request.chip_off,
+    }
+    return [name for name, given in said.items() if given]
 
 
 def platform_of(request: RunRequest) -> HardwareSpec:
@@ -83,8 +88,10 @@ def simulate(
     if backend is not None:
         runner = f"backend {request.backend!r}"
         if "hardware" in backend.capabilities.options:
-            if request.chip_seed or request.chip_off or not request.calibrated:
-                raise ConfigError(f"--chip-seed, --uncalibrated, --chip-off: {runner} emulates no chip; leave them out")
+            given = _options_given(request)
+            if given:
+                they = "it" if len(given) == 1 else "them"
+                raise ConfigError(f"{', '.join(given)}: {runner} emulates no chip; leave {they} out")
             return backend.build(network, hardware=platform, **options(backend))
         backend.check(network, options(backend))  # before the chip is made: a kind that it does not run at all
     fit(network, platform).refuse(emulated=True)

@@ -37,6 +37,7 @@ class OnChip:
         noisy: Numbers of the projections that bring the biases which trial noise moves, with the population's name.
         notes: What else is to be told in the summary.
         lost: Counts the input spikes that were lost; None: none can be.
+        acting: What changes something in this network, as `describe` takes it; None: everything.
     """
 
     effects: Effects
@@ -47,6 +48,7 @@ class OnChip:
     noisy: tuple[tuple[int, str], ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
     lost: Callable[[], float] | None = None
+    acting: frozenset[str] | None = None
 
 
 class ChipSimulation(Simulation):
@@ -262,7 +264,7 @@ class ChipSimulation(Simulation):
     def hardware(self) -> dict[str, Any]:
         """Return what was emulated, and what it did: counts of all agents, one value an agent in lists."""
         return {
-            **describe(self.chip.effects),
+            **describe(self.chip.effects, self.chip.acting),
             "chips": list(self.chip.chip_seeds),
             **self._weights.counts(),
             "input_spikes_lost": 0 if self.chip.lost is None else round(self.chip.lost()),

@@ -66,12 +66,14 @@ class Emulated:
         constants: Kind of neuron -> name of a constant -> what it is.
         at_bias: Kind of neuron -> quantities that move its bias, since it has no membrane of its own for them.
         input_limit: Whether input spikes may be lost.
+        reads: Whether the host reads voltages through a converter.
     """
 
     model: ModelSpec
     constants: Mapping[str, Mapping[str, Deviation]] = field(default_factory=dict)
     at_bias: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     input_limit: bool = False
+    reads: bool = False
 
 
 def emulated(model: ModelSpec, effects: Effects, n_inputs: int) -> Emulated:
@@ -107,7 +109,7 @@ def emulated(model: ModelSpec, effects: Effects, n_inputs: int) -> Emulated:
     text = tomli_w.dumps(data, multiline_strings=True)
     made = parse_model(text, Path(model.path.name), model.overrides)
     check_units_cached(made)
-    return Emulated(made, constants, at_bias, lossy)
+    return Emulated(made, constants, at_bias, lossy, reads)
 
 
 def _neuron(
