@@ -179,23 +179,20 @@ def _number(entry: Table, key: str, factor: float, rule: Rule, where: str) -> fl
         scaled = math.inf
     if isinstance(number, float) and not math.isfinite(number):
         raise ConfigError(f"{where} {key} = {shown(number)} is not a finite number")
+    said = allowed(rule, entry["unit"])
     if rule.is_whole and math.isfinite(scaled) and scaled != int(scaled):
-        raise ConfigError(f"{where} {key} = {shown(number)} is not a whole number: allowed is {allowed(rule)}")
+        raise ConfigError(f"{where} {key} = {shown(number)} is not a whole number: allowed is {said}")
     if not (rule.finest <= scaled <= rule.largest or scaled == rule.least):
-        raise ConfigError(f"{where} {key} = {shown(number)} {entry['unit']}: allowed is {allowed(rule)}")
+        raise ConfigError(f"{where} {key} = {shown(number)}: allowed is {said}")
     return scaled
 
 
-def allowed(rule: Rule) -> str:
-    """Say which numbers a figure may have, in SI units."""
-    zero = "0, or " if rule.least < rule.finest and not rule.is_whole else ""
+def allowed(rule: Rule, unit: str = "") -> str:
+    """Say which numbers a figure may have, in a unit of its kind; by default the SI unit."""
+    unit = unit or next(iter(UNITS[rule.unit]))
     lowest = rule.least if rule.is_whole else rule.finest
-    return f"{zero}{_said(lowest, rule)} to {_said(rule.largest, rule)}"
-
-
-def _said(number: float, rule: Rule) -> str:
-    text = f"{number:.10g}"
-    return text if rule.unit in ("1", "count") else f"{text} {rule.unit}"
+    ends = [f"{one / UNITS[rule.unit][unit]:.10g}" + f" {unit}" * (unit != "1") for one in (lowest, rule.largest)]
+    return ("0, or " if rule.least < lowest else "") + " to ".join(ends)
 
 
 def _complete(spec: HardwareSpec, file: str) -> None:

@@ -48,7 +48,7 @@ def test_the_largest_spread_is_calibrated(tmp_path):
     from rnla_neuro.hardware.emulation.effects import effects_of
 
     text = load_hardware("brainscales2").text
-    with pytest.raises(ConfigError, match=r"\[mismatch.tau_m\] value = 1e\+300 %: allowed is 0, or 1e-06 to 1"):
+    with pytest.raises(ConfigError, match=r"\[mismatch.tau_m\] value = 1e\+300: allowed is 0, or 0.0001 % to 100 %"):
         parse_hardware(text.replace("[mismatch.tau_m]\nvalue = 20", "[mismatch.tau_m]\nvalue = 1e300"), tmp_path / "b")
     widest = parse_hardware(text.replace('value = 20\nunit = "%"', 'value = 100\nunit = "%"'), tmp_path / "b")
     found = Chip(widest, effects_of(widest), 1).calibration()
