@@ -26,8 +26,8 @@ NUMPY: dict[str, Any] = {
 CASES = dict.fromkeys([
     "tanh(u)", "sinh(u) - cosh(u)", "sin(u)*cos(u) + tan(u)", "arctan(u)", "arcsin(u/9)", "arccos(u/9)",
     "exp(-abs(u))", "expm1(u)", "log(abs(u) + 1)", "log1p(u**2)", "log10(u**2 + 1)", "sqrt(u**2 + 1)",
-    "sign(u)*u", "floor(3*u)", "clip(u, -1, 1)", "clip(u, 0, inf)", "clip(u, -inf, 2)", "int(u > 0)*u", "2*pi*u", "-u**2",
-    "+u", "u/3 - 2/(u + 10)", "1e-3*u + 0.1",
+    "sign(u)*u", "floor(3*u)", "clip(u, -1, 1)", "clip(u, 0, inf)", "clip(u, -inf, 2)", "int(u > 0)*u", "2*pi*u",
+    "-u**2", "+u", "u/3 - 2/(u + 10)", "1e-3*u + 0.1",
 ]) | {
     "int(u <= 0.5 and u > -1)": "(u <= 0.5) & (u > -1)",
     "int(u > 1 or u < -1)": "(u > 1) | (u < -1)",
