@@ -125,6 +125,7 @@ def test_extreme_figures_of_a_platform_are_told(check, tmp_path, platform):
 
 
 @pytest.mark.parametrize("platform", ["brainscales2", "loihi1"])
+@pytest.mark.slow
 def test_figures_at_the_ends_of_what_is_allowed_are_answered(tmp_path, platform):
     path, spec = tmp_path / "end.toml", load_hardware(platform)
     network = NetworkSpec(with_input(load_model("spiking_lif_nla"), "poisson"), (2, 8, 2), (1,))
