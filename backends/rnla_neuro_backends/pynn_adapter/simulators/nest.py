@@ -103,8 +103,7 @@ class NestSimulator(StandardSimulator):
                 continue
             self._silent[name] = spikes is None
             parts = (spikes or Spikes.none()).by_cell(len(generators), later=early)
-            new = [{"spike_times": times} for times in parts]
-            self._kernel.llapi_set_nc_status(generators._datum, new)
+            self._kernel.llapi_set_nc_status(generators._datum, [{"spike_times": times} for times in parts])
         self._simulate(self._pause)
         self._kernel.llapi_set_nc_status(self._recorder._datum, [{"n_events": 0}])
         for name, nodes in self._nodes.items():
