@@ -51,7 +51,8 @@ def softmax(x: FloatArray, axis: int = -1) -> FloatArray:
     return np.asarray(shifted / shifted.sum(axis=axis, keepdims=True))
 
 
-_REDUCTIONS: dict[str, Callable[[FloatArray], FloatArray]] = {
+#: What a group variable is reduced by, over the last axis.
+REDUCTIONS: dict[str, Callable[[FloatArray], FloatArray]] = {
     "softmax": softmax,
     "sum": lambda x: x.sum(axis=-1, keepdims=True),
     "mean": lambda x: x.mean(axis=-1, keepdims=True),
@@ -105,7 +106,7 @@ class ActionLayer:
 
 
 def _reduce(group: GroupReduction, argument: FloatArray) -> FloatArray:
-    return _REDUCTIONS[group.kind](argument)
+    return REDUCTIONS[group.kind](argument)
 
 
 def rate_and_slope(form: EquilibriumForm) -> Callable[[FloatArray], tuple[FloatArray, FloatArray]]:

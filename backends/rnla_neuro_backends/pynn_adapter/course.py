@@ -17,17 +17,10 @@ from scipy.signal import lfilter
 
 from rnla_neuro.errors import BackendError
 from rnla_neuro.network import NetworkSpec
-from rnla_neuro.spec.numeric import softmax
+from rnla_neuro.spec.numeric import REDUCTIONS
 from rnla_neuro.spec.proof import symbol
 from rnla_neuro_backends.general.form import GeneralForm, Population
 from rnla_neuro_backends.pynn_adapter.plan import FloatArray
-
-_REDUCE: dict[str, Callable[[FloatArray], FloatArray]] = {
-    "softmax": softmax,
-    "sum": lambda x: x.sum(axis=-1, keepdims=True),
-    "mean": lambda x: x.mean(axis=-1, keepdims=True),
-    "max": lambda x: x.max(axis=-1, keepdims=True),
-}
 
 
 class Function:
@@ -69,7 +62,7 @@ class Neurons:
 
     def reduction(self, name: str) -> Callable[[FloatArray], FloatArray]:
         """Return how a group variable is reduced."""
-        return _REDUCE[self._groups[name].kind]
+        return REDUCTIONS[self._groups[name].kind]
 
     def filter(self, name: str) -> tuple[float, float, Function]:
         """Return by what a state is multiplied in a step, what a spike adds, and what drives it (times dt).

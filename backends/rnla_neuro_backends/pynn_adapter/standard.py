@@ -178,7 +178,7 @@ class StandardSimulator(Simulator):
 
 
 def cell_parameters(cells: Cells) -> dict[str, float]:
-    """Return the parameters of `IF_curr_exp`."""
+    """Return the parameters of `IF_curr_exp`; its constant current, 0 by default, is set with each trial."""
     return {
         "cm": cells.capacity,
         "tau_m": cells.tau_m,
@@ -188,5 +188,4 @@ def cell_parameters(cells: Cells) -> dict[str, float]:
         "v_rest": cells.rest,
         "v_reset": cells.reset,
         "v_thresh": cells.threshold,
-        "i_offset": 0.0,
     }

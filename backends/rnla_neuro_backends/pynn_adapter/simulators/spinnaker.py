@@ -21,9 +21,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from rnla_neuro.errors import BackendError, MissingExtraError
-from rnla_neuro_backends.pynn_adapter.plan import Cells, FloatArray, Link, Plan, Spikes, Trial
+from rnla_neuro_backends.pynn_adapter.plan import FloatArray, Link, Plan, Spikes, Trial
 from rnla_neuro_backends.pynn_adapter.simulator import Simulator
 from rnla_neuro_backends.pynn_adapter.spinnaker_process import SpinnakerProcess, find_machine
+from rnla_neuro_backends.pynn_adapter.standard import cell_parameters
 
 STEP_MS = 1.0
 PER_CORE = 128  # a core takes 256 cells at most; with half of them it keeps up with 1 ms steps at higher rates
@@ -221,20 +222,6 @@ class SpinnakerSimulator(Simulator):
         if self._process is not None:
             self._process.close()
             self._process = None
-
-
-def cell_parameters(cells: Cells) -> dict[str, float]:
-    """Return the parameters of sPyNNaker's `IF_curr_exp`; its constant current is set with each trial."""
-    return {
-        "cm": cells.capacity,
-        "tau_m": cells.tau_m,
-        "tau_syn_E": cells.tau_syn,
-        "tau_syn_I": cells.tau_syn,
-        "tau_refrac": cells.t_ref,
-        "v_rest": cells.rest,
-        "v_reset": cells.reset,
-        "v_thresh": cells.threshold,
-    }
 
 
 def refusal() -> str:
