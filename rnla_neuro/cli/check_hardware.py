@@ -63,14 +63,13 @@ def network_of_run(folder: str) -> tuple[NetworkSpec, list[FloatArray], str, str
     from rnla_neuro.network import NetworkSpec
     from rnla_neuro.results import Results
     from rnla_neuro.spec.loader import parse_model
+    from rnla_neuro.spec.parameters import TRIAL_KEYS
 
     results = Results.load(folder)
     config, weights = results.config, weights_of(results)
     text = config.model_text
     known = parse_model(text, Path(f"{config.model}.toml")).parameters
-    overrides = {
-        k: v for k, v in config.overrides.items() if k in known or k in ("T", "dt", "ramp", "gate", "decision")
-    }
+    overrides = {k: v for k, v in config.overrides.items() if k in known or k in TRIAL_KEYS}
     model = parse_model(text, Path(f"{config.model}.toml"), overrides)
     layers = len(config.hidden)
     sizes = (weights[0].shape[2] - 1, *config.hidden, weights[layers].shape[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 from rnla_neuro.analysis.comparison import Energy
 from rnla_neuro.errors import ConfigError, unknown
 from rnla_neuro.resources import hardware_dir
+from rnla_neuro.toml_files import check_keys
 
 _UNITS: Final = {
     "operation": {"fJ": 1e-15, "pJ": 1e-12, "nJ": 1e-9, "J": 1.0},
@@ -116,17 +117,8 @@ def platforms(path: Path | None = None) -> tuple[Platform, ...]:
     )
 
 
-def _check_keys(table: Mapping[str, Any], known: Collection[str], required: Sequence[str], where: str) -> None:
-    for key in table:
-        if key not in known:
-            raise ConfigError(unknown(f"key in {where}", key, known))
-    for key in required:
-        if key not in table:
-            raise ConfigError(f"{where}: {key!r} is missing; required: {', '.join(required)}")
-
-
 def _platform(table: Mapping[str, Any], where: str) -> Platform:
-    _check_keys(table, _KEYS, ("name", "summary", "runs"), where)
+    check_keys(table, _KEYS, ("name", "summary", "runs"), where, ConfigError)
     for kind in table["runs"]:
         if kind not in KINDS:
             raise ConfigError(unknown(f"kind in {where} runs", kind, KINDS))
@@ -140,7 +132,7 @@ def _platform(table: Mapping[str, Any], where: str) -> Platform:
 
 
 def _figure(table: Mapping[str, Any], name: str, where: str) -> Figure:
-    _check_keys(table, _FIGURE_KEYS, ("value", "unit", "source"), where)
+    check_keys(table, _FIGURE_KEYS, ("value", "unit", "source"), where, ConfigError)
     if table["unit"] not in _UNITS[name]:
         raise ConfigError(unknown(f"unit in {where}", str(table["unit"]), _UNITS[name]))
     factor = _UNITS[name][table["unit"]]

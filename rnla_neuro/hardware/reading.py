@@ -81,14 +81,7 @@ def parse_hardware(text: str, path: Path) -> HardwareSpec:
 def _find(name_or_path: str | Path) -> Path:
     from rnla_neuro import resources
 
-    path = toml_files.find(name_or_path, "platform", ConfigError)
-    if path is not None:
-        return path
-    name = str(name_or_path)
-    if name not in available_hardware():
-        message = unknown("platform", name, available_hardware())
-        raise ConfigError(f"{message}; a platform file of your own is given by its path, for example ./{name}.toml")
-    return resources.hardware_dir() / f"{name}.toml"
+    return toml_files.find(name_or_path, "platform", ConfigError, resources.hardware_dir(), available_hardware())
 
 
 def _table(table: Any, where: str) -> Table:
@@ -102,12 +95,8 @@ def _head(root: Table, file: str) -> dict[str, str]:
         raise ConfigError(f"{file}: [platform] is missing; required: {', '.join(_HEAD)}")
     where = f"{file}: [platform]"
     table = _table(root["platform"], where)
-    for key in table:
-        if key not in _HEAD:
-            raise ConfigError(unknown(f"key in {where}", key, _HEAD))
+    toml_files.check_keys(table, _HEAD, _HEAD, where, ConfigError)
     for key in _HEAD:
-        if key not in table:
-            raise ConfigError(f"{where}: {key!r} is missing; required: {', '.join(_HEAD)}")
         if not isinstance(table[key], str) or (not table[key].strip() and key != "simulator"):
             raise ConfigError(f"{where} {key} = {shown(table[key])} is not a text")
     if table["kind"] not in KINDS:
@@ -139,13 +128,8 @@ def _section(table: Any, name: str, kind: type[Any], file: str) -> Any:
 def _figure(entry: Any, rule: Rule, where: str) -> Figure:
     if not isinstance(entry, dict):
         raise ConfigError(f"{where} is {shown(entry)}: write a section with value, unit and source")
-    for key in entry:
-        if key not in _FIGURE_KEYS:
-            raise ConfigError(unknown(f"key in {where}", key, _FIGURE_KEYS))
     needed = ("value",) if rule.shape == "value" else ("low", "high")
-    for key in (*needed, "unit", "source"):
-        if key not in entry:
-            raise ConfigError(f"{where}: {key!r} is missing; required: {', '.join((*needed, 'unit', 'source'))}")
+    toml_files.check_keys(entry, _FIGURE_KEYS, (*needed, "unit", "source"), where, ConfigError)
     units = UNITS[rule.unit]
     for key in ("unit", "source", "note"):
         if key in entry and (not isinstance(entry[key], str) or not entry[key].strip()):

@@ -298,16 +298,7 @@ def parse_model(text: str, path: Path, overrides: Mapping[str, str] | None = Non
 def _find(name_or_path: str | Path) -> Path:
     from rnla_neuro import resources
 
-    found = toml_files.find(name_or_path, "model", ModelError)
-    if found is not None:
-        return found
-    name = str(name_or_path)
-    folder = resources.models_dir()
-    path = folder / f"{name}.toml"
-    if not path.is_file():
-        message = unknown("model", name, available_models())
-        raise ModelError(f"{message}; a model file of your own is given by its path, for example ./{name}.toml")
-    return path
+    return toml_files.find(name_or_path, "model", ModelError, resources.models_dir(), available_models())
 
 
 def available_models() -> tuple[str, ...]:
