@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import tomli_w
-from learning import Row, cell
+from learning import Row, cell, measure_rows
 
 from rnla_neuro.analysis.canvas import COLOURS, MARKERS, save, styled
 from rnla_neuro.analysis.statistics import summary
@@ -289,14 +289,11 @@ def main(words: list[str]) -> None:
     """Measure the chosen rows; rows measured before keep their figures."""
     store = RESULTS / "hardware_learning.json"
     known = {f["name"]: Figure(**f) for f in json.loads(store.read_text())} if store.exists() else {}
-    table = rows()
-    for row in table:
-        if words and not any(word in row.name for word in words):
-            continue
-        known[row.name] = measure(row)
-        print(row.name, cell(known[row.name].on_chip, 4), cell(known[row.name].loaded, 4), flush=True)
-        write({r.name: known[r.name] for r in table if r.name in known})
-    write({r.name: known[r.name] for r in table if r.name in known})
+
+    def say(f: Figure) -> str:
+        return f"{cell(f.on_chip, 4)} {cell(f.loaded, 4)}"
+
+    measure_rows(rows(), words, known, measure, say, lambda figures: write({f.name: f for f in figures}))
 
 
 if __name__ == "__main__":

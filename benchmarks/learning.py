@@ -13,10 +13,10 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -25,6 +25,14 @@ from rnla_neuro.results import Results
 
 FRESH = tuple(range(901, 911))
 RESULTS = Path(__file__).parent / "results"
+
+
+class Named(Protocol):
+    """A line of a table, as far as it is found by its name."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
 
 
 @dataclass(frozen=True)
@@ -191,16 +199,38 @@ def main(words: list[str]) -> None:
     RESULTS.mkdir(exist_ok=True)
     store = RESULTS / "learning.json"
     known = {f["name"]: Figure(**f) for f in json.loads(store.read_text())} if store.exists() else {}
-    table = rows()
+
+    def say(f: Figure) -> str:
+        return f"{cell(f.test_accuracy, 4)} {f.wall_s:.0f} s"
+
+    measure_rows(rows(), words, known, measure, say, lambda figures: _write(store, figures))
+
+
+def measure_rows[R: Named, F](
+    table: Sequence[R],
+    words: Sequence[str],
+    known: dict[str, F],
+    measure: Callable[[R], F],
+    say: Callable[[F], str],
+    write: Callable[[list[F]], None],
+) -> None:
+    """Measure the rows with one of the words in their name (without words all); keep what there is after each.
+
+    Args:
+        table: Every row, in order.
+        words: Of the rows to be measured.
+        known: Figures by name; those of rows that are not measured stay.
+        measure: Returns the figures of a row.
+        say: Returns what is printed of them.
+        write: Keeps the figures of all rows that have some, in the table's order.
+    """
     for row in table:
         if words and not any(word in row.name for word in words):
             continue
         known[row.name] = measure(row)
-        print(
-            row.name, cell(known[row.name].test_accuracy, 4), f"{known[row.name].wall_s:.0f} s", flush=True
-        )
-        _write(store, [known[r.name] for r in table if r.name in known])
-    _write(store, [known[r.name] for r in table if r.name in known])
+        print(row.name, say(known[row.name]), flush=True)
+        write([known[r.name] for r in table if r.name in known])
+    write([known[r.name] for r in table if r.name in known])
 
 
 def _write(store: Path, figures: list[Figure]) -> None:
