@@ -6,7 +6,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import brian2
 import numpy as np
 import pytest
 
@@ -26,18 +25,12 @@ from tests.conformance.cuda.emulation import CpuEngine, Replay
 from tests.conformance.general_nets import CompiledEngine, blocks, life, start
 from tests.conformance.nets import events, relative
 
+pytestmark = pytest.mark.usefixtures("numpy_target")
+
 SIZES, SEEDS = (5, 7, 6, 4), (3, 8)
 #: What takes the place of a name in hidden and action neurons: a constant of each neuron with it.
 FACTORS = {"tau_m": "tau_m*k_m", "tau_mem": "tau_mem*k_mem", "tau_s": "tau_s*k_s", "t_ref": "t_ref*k_ref"}
 SHIFTS = {"V_th": "V_th + 0.2*(k_th - 1)", "V_reset": "V_reset + 0.2*(k_re - 1)"}
-
-
-@pytest.fixture(autouse=True)
-def numpy_target():
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def mismatched(name: str, changes: dict[str, str], overrides: dict[str, str] | None = None) -> ModelSpec:

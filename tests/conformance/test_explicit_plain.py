@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 
-import brian2
 import numpy as np
 import pytest
 from brian2 import Clock, second
@@ -24,17 +22,11 @@ from rnla_neuro_backends.explicit.plain import PlainEngine
 from rnla_neuro_backends.explicit.simulation import ExplicitSimulation
 from tests.conformance.nets import events, relative, variant
 
+pytestmark = pytest.mark.usefixtures("numpy_target")
+
 SIZES = (3, 4, 2)
 #: Hidden neurons that are half prospective: of no proven form. Nothing knows their credit.
 HALF = {"r = rbar + phi_prime": "r = rbar + 0.5*phi_prime*(I - u + err) : 1"}
-
-
-@pytest.fixture(autouse=True)
-def numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def not_proven(text: dict[str, str] | None = None) -> ModelSpec:

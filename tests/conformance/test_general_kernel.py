@@ -10,7 +10,6 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import brian2
 import numpy as np
 import pytest
 
@@ -23,18 +22,12 @@ from rnla_neuro_backends.general.settings import general_settings
 from tests.conformance.general_nets import ANALOG_INPUT, TWO_STAGES, CompiledEngine, altered, blocks, life, start
 from tests.conformance.nets import relative, variant
 
+pytestmark = pytest.mark.usefixtures("numpy_target")
+
 Seen = dict[str, list[np.ndarray]]
 TWO_STAGES_OPEN = {pattern.replace(r"gate\*", ""): new.replace("gate*", "") for pattern, new in TWO_STAGES.items()}
 SIZES = (5, 7, 6, 4)
 SEEDS = (3, 8)
-
-
-@pytest.fixture(autouse=True)
-def numpy_target():
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
-    yield
-    brian2.prefs.codegen.target = before
 
 
 def compare(model: ModelSpec, sizes: tuple[int, ...] = SIZES, **options: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 
 import brian2
@@ -19,18 +19,13 @@ from rnla_neuro_backends.brian2_model.groups import Brian2Network
 from tests.model_lines import proven_models
 
 # Brian2 2.10 calls pyparsing by an old argument name.
-pytestmark = pytest.mark.filterwarnings("ignore:'parseAll' argument:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'parseAll' argument:DeprecationWarning"),
+    pytest.mark.usefixtures("numpy_target"),
+]
 
 SIZES = [(8, 6, 4), (5, 4, 4, 3)]
 TAU = 10.0  # ms, tau_m and tau_elig of the default model
-
-
-@pytest.fixture(autouse=True)
-def numpy_target() -> Iterator[None]:
-    before = brian2.prefs.codegen.target
-    brian2.prefs.codegen.target = "numpy"
-    yield
-    brian2.prefs.codegen.target = before
 
 
 # c and sigma are tuned now and then; beta = 0.001 and g = 50 are what the file's form is about
